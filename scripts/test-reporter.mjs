@@ -1,0 +1,54 @@
+// Node's `spec` report, and behind it every skipped test with its reason: what was not proved must be seen. The
+// runner's own totals are held back to stand at the very end.
+import { once } from 'node:events';
+import { spec as Spec } from 'node:test/reporters';
+
+export default async function* report(events) {
+  const skips = [];
+  const totals = [];
+  const spec = new Spec();
+  const feeding = (async () => {
+    for await (const event of events) {
+      if (isTotal(event)) {
+        totals.push(event.data.message);
+        continue;
+      }
+      const { type, data } = event;
+      if ((type === 'test:pass' || type === 'test:fail') && isSet(data.skip)) skips.push(data);
+      if (!spec.write(event)) await once(spec, 'drain');
+    }
+    spec.end();
+  })();
+  yield* spec;
+  await feeding;
+  yield* describeSkips(skips);
+  yield `${totals.map((total) => `ℹ ${total}`).join('\n')}\n`;
+}
+
+/** `tests 12`, `pass 11` and so on, which the runner gives as diagnostics that belong to no test. */
+function isTotal({ type, data }) {
+  return (
+    type === 'test:diagnostic' &&
+    data.nesting === 0 &&
+    /^(tests|suites|pass|fail|cancelled|skipped|todo|duration_ms) [\d.]+$/.test(data.message)
+  );
+}
+
+function isSet(skip) {
+  return skip !== undefined && skip !== false;
+}
+
+function* describeSkips(skips) {
+  if (skips.length === 0) return;
+  const byReason = new Map();
+  for (const { name, skip } of skips) {
+    const reason = typeof skip === 'string' && skip !== '' ? skip : 'NO REASON GIVEN';
+    byReason.set(reason, [...(byReason.get(reason) ?? []), name]);
+  }
+  yield `\nskipped: ${skips.length}\n`;
+  for (const [reason, names] of byReason) {
+    yield `  ${names.length} × ${reason}\n`;
+    for (const name of names) yield `      ${name}\n`;
+  }
+  yield '\n';
+}

@@ -1,0 +1,383 @@
+/**
+ * The issuer's side of asynchronous I/O, one object a backend: acquires handles, starts and submits I/O,
+ * waits for it, and reclaims what is done. PostgreSQL's aio.c.
+ *
+ * From acquire to start is one synchronous region: at most one handle is handed out, and no other task of
+ * the thread runs meanwhile. What may wait is a step (see shmem/wait.ts).
+ */
+import { assert, fail } from '../base/assert.js';
+import { PENDING, WaitEvent, type Pending, type Waits } from '../shmem/wait.js';
+import { HandleFlag, Operation, type IoHandle, type WaitReference } from './handle.js';
+import type { IoMethodOps } from './method/method.js';
+import { AioReturn, ResultStatus } from './result.js';
+import type { Scope, ScopedResources } from './scope.js';
+import { HandleState, generationOf, stateOf } from './states.js';
+import type { AioThread } from './thread.js';
+
+/** As many staged I/Os are submitted at once at most: PostgreSQL's PGAIO_SUBMIT_BATCH_SIZE. */
+export const SUBMIT_BATCH_SIZE = 32;
+const NONE = -1;
+
+export class Aio {
+  readonly thread: AioThread;
+  readonly waits: Waits;
+  readonly ops: IoMethodOps;
+  readonly #first: number;
+  readonly #free: number[] = [];
+  /** Started and not yet reclaimed handles in the order of their start, linked by local number. */
+  readonly #next: Int32Array;
+  readonly #previous: Int32Array;
+  #oldest = NONE;
+  #newest = NONE;
+  /** By local number: where the result goes, and to which scope the I/O belongs. */
+  readonly #returns: (AioReturn | null)[];
+  readonly #scopes: (Scope | null)[];
+  /** Where results go that nobody wants any more. */
+  readonly #discarded = new AioReturn();
+  #handedOut: IoHandle | null = null;
+  #staged: IoHandle[] = [];
+  #submitting: IoHandle[] = [];
+  #batchScope: Scope | null = null;
+  #inBatch = false;
+  readonly #resources: ScopedResources[] = [];
+
+  constructor(thread: AioThread, waits: Waits, ops: IoMethodOps) {
+    this.thread = thread;
+    this.waits = waits;
+    this.ops = ops;
+    const { perBackend } = thread.table.region;
+    this.#first = thread.slot * perBackend;
+    this.#next = new Int32Array(perBackend).fill(NONE);
+    this.#previous = new Int32Array(perBackend).fill(NONE);
+    this.#returns = new Array<AioReturn | null>(perBackend).fill(null);
+    this.#scopes = new Array<Scope | null>(perBackend).fill(null);
+    for (let local = perBackend - 1; local >= 0; local--) this.#free.push(local);
+    waits.hooks.beforeSleep = () => this.submitStaged();
+  }
+
+  /** A layer whose things end with a scope. */
+  addScopedResources(resources: ScopedResources): void {
+    this.#resources.push(resources);
+  }
+
+  // --- acquiring ---------------------------------------------------------------------------------
+
+  /**
+   * Step: a handle for one I/O. Never fails for want of handles: it reclaims what is done, submits what is
+   * staged, and waits for the oldest I/O in flight.
+   */
+  acquire(scope: Scope, result: AioReturn | null): IoHandle | Pending {
+    scope.assertOpen();
+    if (this.#handedOut !== null) fail('API violation: only one I/O handle can be handed out at a time');
+    if (this.#staged.length >= SUBMIT_BATCH_SIZE) this.submitStaged();
+    if (this.#free.length === 0) {
+      this.reclaimCompleted();
+      if (this.#free.length === 0) this.submitStaged();
+      if (this.#free.length === 0) this.reclaimCompleted();
+      if (this.#free.length === 0) return this.#waitForOldest(WaitEvent.AioHandle);
+    }
+    return this.#handOut(this.#free.pop() as number, scope, result);
+  }
+
+  /** A handle now, or null. */
+  tryAcquire(scope: Scope, result: AioReturn | null): IoHandle | null {
+    if (this.#free.length === 0) this.reclaimCompleted();
+    if (this.#free.length === 0) return null;
+    return this.acquire(scope, result) as IoHandle;
+  }
+
+  /** As `acquire`, blocking the thread. */
+  acquireBlocking(scope: Scope, result: AioReturn | null): IoHandle {
+    const io = this.acquire(scope, result);
+    return io === PENDING ? this.waits.block(() => this.acquire(scope, result)) : io;
+  }
+
+  /**
+   * Waits for a handle and calls `fill`, which must start the I/O before it returns and cannot await.
+   * Resolves with what `fill` returned once the I/O is started.
+   */
+  withHandle<T>(scope: Scope, result: AioReturn | null, fill: (io: IoHandle) => T): Promise<Awaited<T>> {
+    return this.waits.until(() => {
+      const io = this.acquire(scope, result);
+      if (io === PENDING) return PENDING;
+      try {
+        const returned = fill(io);
+        assert(
+          !(returned instanceof Promise),
+          'fill must start the I/O synchronously; it returned a promise',
+        );
+        assert(this.#handedOut !== io, `fill returned without starting the I/O: ${io.describe()}`);
+        return returned as Awaited<T>;
+      } finally {
+        if (this.#handedOut === io) this.release(io);
+      }
+    });
+  }
+
+  #handOut(local: number, scope: Scope, result: AioReturn | null): IoHandle {
+    const io = this.thread.table.handle(this.#first + local);
+    io.handOut();
+    result?.reset();
+    this.#returns[local] = result;
+    this.#scopes[local] = scope;
+    this.#handedOut = io;
+    return io;
+  }
+
+  /** Gives back a handle that was not used. */
+  release(io: IoHandle): void {
+    assert(io === this.#handedOut, `release in an unexpected state: ${io.describe()}`);
+    this.#handedOut = null;
+    const local = io.index - this.#first;
+    this.#forget(local);
+    io.recycle(HandleState.HANDED_OUT);
+    this.#free.push(local);
+  }
+
+  #forget(local: number): void {
+    this.#returns[local] = null;
+    this.#scopes[local] = null;
+  }
+
+  // --- starting ----------------------------------------------------------------------------------
+
+  /** Starts reading into the handle's vector from `offset` (bytes). The handle must not be touched afterwards. */
+  startReadv(io: IoHandle, fd: number, offset: number): void {
+    this.#start(io, Operation.READV, fd, offset);
+  }
+
+  #start(io: IoHandle, operation: Operation, fd: number, offset: number): void {
+    assert(io === this.#handedOut, `only the handed-out handle can be started: ${io.describe()}`);
+    assert(io.target !== 0, `an I/O needs a target: ${io.describe()}`);
+    io.define(operation, fd, offset);
+    this.#handedOut = null;
+    this.#link(io.index - this.#first);
+    const count = io.callbackCount;
+    for (let slot = 0; slot < count; slot++) {
+      const id = io.callbackId(slot);
+      if (id !== 0) this.thread.registry.callback(id).stage?.(io, io.callbackData(slot));
+    }
+    if ((io.flags & HandleFlag.SYNCHRONOUS) !== 0 || this.ops.needsSynchronousExecution(io)) {
+      this.#runInline(io, fd);
+      return;
+    }
+    io.move(HandleState.DEFINED, HandleState.STAGED);
+    this.#staged.push(io);
+    if (!this.#inBatch || this.#staged.length >= SUBMIT_BATCH_SIZE) this.submitStaged();
+  }
+
+  /** This thread becomes the executor before others can see the I/O, so nobody can take it over. */
+  #runInline(io: IoHandle, fd: number): void {
+    const { generation } = io;
+    assert(
+      io.tryBecomeExecutor(this.thread.slot, generation),
+      `somebody runs an I/O that was not staged: ${io.describe()}`,
+    );
+    io.move(HandleState.DEFINED, HandleState.STAGED);
+    io.tryMove(HandleState.STAGED, HandleState.SUBMITTED, generation); // a waiter may have made this move
+    this.thread.counters.count('inlineExecutions');
+    this.thread.run(io, fd);
+  }
+
+  /** Hands everything staged to the method, in one call. */
+  submitStaged(): void {
+    if (this.#staged.length === 0) return;
+    const staged = this.#staged;
+    this.#staged = this.#submitting;
+    this.#submitting = staged;
+    this.ops.submit(staged, staged.length);
+    staged.length = 0;
+  }
+
+  get haveStaged(): boolean {
+    return this.#staged.length > 0;
+  }
+
+  // --- batches -----------------------------------------------------------------------------------
+
+  /** From here on started I/O is staged only, and submitted together: at `exitBatch`, or when 32 are. */
+  enterBatch(scope: Scope): void {
+    assert(!this.#inBatch, 'API violation: a batch is open already');
+    this.#inBatch = true;
+    this.#batchScope = scope;
+  }
+
+  exitBatch(): void {
+    assert(this.#inBatch, 'API violation: no batch is open');
+    this.#inBatch = false;
+    this.#batchScope = null;
+    this.submitStaged();
+  }
+
+  /** Runs `fill`, which cannot await, in a batch. */
+  batch<T>(scope: Scope, fill: () => T): T {
+    this.enterBatch(scope);
+    try {
+      const result = fill();
+      assert(!(result instanceof Promise), 'a batch cannot span an await: fill returned a promise');
+      return result;
+    } finally {
+      this.exitBatch();
+    }
+  }
+
+  // --- waiting -----------------------------------------------------------------------------------
+
+  /** Step: until the I/O is completed; an own one is reclaimed, so its result slot is filled. */
+  waitFor(index: number, generation: number): true | Pending {
+    const io = this.thread.table.handle(index);
+    const own = io.owner === this.thread.slot;
+    for (;;) {
+      const word = io.stateWord;
+      if (generationOf(word) !== generation) return true;
+      const state = stateOf(word);
+      if (state >= HandleState.COMPLETED_SHARED) {
+        if (own) this.#reclaim(io);
+        return true;
+      }
+      if (own) {
+        assert(state !== HandleState.HANDED_OUT, `waiting for an I/O that was not started: ${io.describe()}`);
+        if (state === HandleState.STAGED) this.submitStaged();
+      }
+      this.ops.waitOne?.(io, generation);
+      if (io.stateWord === word) return this.#waitForChange(WaitEvent.AioIoCompletion, io, word);
+    }
+  }
+
+  #waitForChange(event: WaitEvent, io: IoHandle, word: number): Pending {
+    return this.waits.waitFor(
+      event,
+      io.waitersCondition,
+      io.stateWordIndex,
+      word,
+      io.index,
+      generationOf(word),
+    );
+  }
+
+  waitForReference(reference: WaitReference): true | Pending {
+    return this.waitFor(reference.index, reference.generation);
+  }
+
+  waitForBlocking(index: number, generation: number): void {
+    if (this.waitFor(index, generation) === PENDING) this.waits.block(() => this.waitFor(index, generation));
+  }
+
+  #waitForOldest(event: WaitEvent): Pending {
+    assert(this.#oldest !== NONE, 'no handle is free and none is in flight');
+    const io = this.thread.table.handle(this.#first + this.#oldest);
+    const word = io.stateWord;
+    this.ops.waitOne?.(io, generationOf(word));
+    return this.#waitForChange(event, io, word);
+  }
+
+  /** Nobody wants the result of an own I/O any more: its slot will not be written. */
+  abandon(index: number, generation: number): void {
+    const io = this.thread.table.handle(index);
+    if (io.owner === this.thread.slot && io.generation === generation)
+      this.#returns[index - this.#first] = null;
+  }
+
+  // --- reclaiming --------------------------------------------------------------------------------
+
+  /** Reclaims every own I/O that is completed; returns how many were. */
+  reclaimCompleted(): number {
+    let reclaimed = 0;
+    for (let local = this.#oldest; local !== NONE;) {
+      const following = this.#next[local] as number;
+      const io = this.thread.table.handle(this.#first + local);
+      if (io.state === HandleState.COMPLETED_SHARED) {
+        this.#reclaim(io);
+        reclaimed++;
+      }
+      local = following;
+    }
+    return reclaimed;
+  }
+
+  #reclaim(io: IoHandle): void {
+    const local = io.index - this.#first;
+    const result = this.#returns[local] ?? this.#discarded;
+    result.target = io.target;
+    const start = io.targetDataIndex;
+    for (let word = 0; word < result.targetData.length; word++) {
+      result.targetData[word] = this.thread.table.words.get(start + word);
+    }
+    // The target may let go of its file in its local callback, so a failure's description is made before.
+    if (io.storedStatus > ResultStatus.OK) {
+      result.description = this.thread.registry.target(io.target).describe(result.targetData);
+    }
+    this.thread.completion.completeLocal(io, result);
+    this.#unlink(local);
+    this.#forget(local);
+    io.recycle(HandleState.COMPLETED_LOCAL);
+    this.#free.push(local);
+  }
+
+  #link(local: number): void {
+    this.#previous[local] = this.#newest;
+    this.#next[local] = NONE;
+    if (this.#newest === NONE) this.#oldest = local;
+    else this.#next[this.#newest] = local;
+    this.#newest = local;
+  }
+
+  #unlink(local: number): void {
+    const next = this.#next[local] as number;
+    const previous = this.#previous[local] as number;
+    if (previous === NONE) this.#oldest = next;
+    else this.#next[previous] = next;
+    if (next === NONE) this.#newest = previous;
+    else this.#previous[next] = previous;
+  }
+
+  get inFlightCount(): number {
+    return this.#returns.length - this.#free.length - (this.#handedOut === null ? 0 : 1);
+  }
+
+  // --- ending ------------------------------------------------------------------------------------
+
+  /** See scope.ts for what is warned about. */
+  endScope(scope: Scope, failed: boolean): void {
+    if (this.#inBatch && this.#batchScope === scope) {
+      if (!failed) this.#warn('an I/O batch was still open at the end of its scope');
+      this.exitBatch();
+    }
+    if (this.#handedOut !== null && this.#scopes[this.#handedOut.index - this.#first] === scope) {
+      if (!failed) this.#warn(`an I/O handle was leaked: ${this.#handedOut.describe()}`);
+      this.release(this.#handedOut);
+    }
+    for (let local = this.#oldest; local !== NONE; local = this.#next[local] as number) {
+      if (this.#scopes[local] !== scope) continue;
+      const io = this.thread.table.handle(this.#first + local);
+      if (!failed && io.state === HandleState.STAGED)
+        this.#warn(`an I/O was not submitted: ${io.describe()}`);
+      this.#forget(local);
+    }
+    this.submitStaged();
+    for (const resources of this.#resources) resources.releaseScope(scope, failed);
+  }
+
+  #warn(message: string): void {
+    this.thread.log({ level: 'warning', message });
+  }
+
+  /** Before a descriptor is closed: what is staged on it is submitted; where the method says so, awaited. */
+  beforeClose(fd: number): void {
+    this.submitStaged();
+    if (!this.ops.waitOnFdBeforeClose) return;
+    for (let local = this.#oldest; local !== NONE;) {
+      const following = this.#next[local] as number;
+      const io = this.thread.table.handle(this.#first + local);
+      if (io.fd === fd) this.waitForBlocking(io.index, io.generation);
+      local = following;
+    }
+  }
+
+  /** Step: until nothing of this backend is in flight. */
+  drain(): true | Pending {
+    this.submitStaged();
+    this.reclaimCompleted();
+    return this.#oldest === NONE ? true : this.#waitForOldest(WaitEvent.AioIoCompletion);
+  }
+}

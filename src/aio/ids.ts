@@ -1,0 +1,7 @@
+/** The ids that shared memory holds. What they stand for is bound in instance/registrations.ts. */
+
+/** PostgreSQL's PgAioTargetID. */
+export const TargetId = { FILE: 1, SMGR: 2 } as const;
+
+/** PostgreSQL's PgAioHandleCallbackID. */
+export const CallbackId = { FILE_READV: 1, SMGR_READV: 2, SHARED_BUFFER_READV: 3, VERIFY_PAGES: 4 } as const;

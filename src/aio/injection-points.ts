@@ -1,0 +1,39 @@
+/**
+ * Named points at which a test can look, fail or hold an I/O. They exist in an instance only when it was
+ * created with a module of hooks, which every thread imports; otherwise each point costs one null check.
+ */
+import { PgaioError } from '../base/errors.js';
+import type { IoHandle } from './handle.js';
+
+export interface InjectionHooks {
+  /** In whichever thread completes, before shared callbacks. Returns the result to go on with. May block. */
+  beforeSharedCompletion?(io: IoHandle, raw: number): number;
+  /** In an I/O worker, after it took an I/O from the queue and before it becomes its executor. */
+  workerDequeued?(workerId: number, io: IoHandle): void;
+  /** In an I/O worker, as the executor, before it opens the file. */
+  workerBeforeReopen?(workerId: number, io: IoHandle): void;
+  /** In an I/O worker, after it opened the file. What it throws fails the I/O as a missing file does. */
+  workerAfterReopen?(workerId: number, io: IoHandle): void;
+  /** In the issuer, between winning a staged I/O and handing it to the method. */
+  beforeSubmit?(io: IoHandle): void;
+}
+
+export class InjectionPoints {
+  readonly hooks: InjectionHooks;
+
+  constructor(hooks: InjectionHooks) {
+    this.hooks = hooks;
+  }
+
+  runBeforeSharedCompletion(io: IoHandle, raw: number): number {
+    return this.hooks.beforeSharedCompletion?.(io, raw) ?? raw;
+  }
+}
+
+/** For tests: asking for a point of an instance without hooks is an error, never silence. */
+export function requireInjection(injection: InjectionPoints | null): InjectionPoints {
+  if (injection === null) {
+    throw new PgaioError('ERR_PGAIO_NO_INJECTION', 'this instance was created without injection points');
+  }
+  return injection;
+}

@@ -1,0 +1,39 @@
+/**
+ * The interface of an I/O method: PostgreSQL's IoMethodOps. It comes in two parts, because a thread cannot
+ * hand functions to another: what is shared is sized and initialised once, and each backend makes its own
+ * operations over it.
+ *
+ * Admission test for a method: a backend that waits for an I/O makes progress while the issuer is blocked.
+ */
+import type { IoMethodName } from '../../base/settings.js';
+import type { SharedWords } from '../../shmem/words.js';
+import type { IoHandle } from '../handle.js';
+import type { AioThread } from '../thread.js';
+
+export interface IoMethod {
+  readonly name: IoMethodName;
+  /** Words of shared memory. Optional: none. */
+  shmemSize?(): number;
+  /** Initialises them, once, in the creator, before any other thread can see them. */
+  shmemInit?(words: SharedWords, start: number): void;
+  /** Makes this thread's operations. */
+  initBackend(thread: AioThread, start: number): IoMethodOps;
+}
+
+export interface IoMethodOps {
+  readonly name: IoMethodName;
+  /** A descriptor may be closed only when no I/O on it is in flight. */
+  readonly waitOnFdBeforeClose: boolean;
+  /** True: the issuer runs the I/O itself, at once. May look at the handle; must not change it. */
+  needsSynchronousExecution(io: IoHandle): boolean;
+  /**
+   * Takes the first `count` handles of `staged`, this backend's own. Leaves each SUBMITTED or further on;
+   * one that another backend took over meanwhile is skipped. Never waits for an I/O.
+   */
+  submit(staged: readonly IoHandle[], count: number): void;
+  /**
+   * Called before a waiter for this I/O sleeps, at least once a slice: helps the I/O along where nobody
+   * else may. Does not sleep. Null: completion needs no help.
+   */
+  readonly waitOne: ((io: IoHandle, generation: number) => void) | null;
+}

@@ -1,0 +1,103 @@
+/**
+ * An I/O worker: takes I/O from the queue until it is told to leave. Blocks its thread.
+ *
+ * It announces that it is idle before it looks at the queue for the last time, and clears that again
+ * before it counts what else is queued: so an issuer either wakes it, or it sees the issuer's I/O, or it
+ * wakes another worker for it.
+ */
+import { OwnLatch } from '../../../shmem/latch.js';
+import type { AioThread } from '../../thread.js';
+import type { WorkerControl } from './control.js';
+import { runDequeued } from './run.js';
+
+/** How many more workers a woken worker wakes while there is work: PostgreSQL's IO_WORKER_WAKEUP_FANOUT. */
+export const IO_WORKER_WAKEUP_FANOUT = 2;
+const FOREVER = Number.POSITIVE_INFINITY;
+
+export class WorkerLoop {
+  readonly #thread: AioThread;
+  readonly #control: WorkerControl;
+  readonly #worker: number;
+  readonly #latch: OwnLatch;
+  /** When it began to be idle; 0 while it is not. */
+  #idleSince = 0;
+  #limitsVersion = 0;
+
+  constructor(thread: AioThread, control: WorkerControl, worker: number) {
+    this.#thread = thread;
+    this.#control = control;
+    this.#worker = worker;
+    this.#latch = new OwnLatch(thread.slots, thread.slot);
+  }
+
+  /** Returns when this worker should leave: stopped, one too many, or idle for too long. */
+  run(): void {
+    const { queue } = this.#control;
+    this.#control.markAlive(this.#worker);
+    for (;;) {
+      if (!queue.tryDequeue() && !this.#dequeueOrSleep()) {
+        if (this.#shouldLeave()) return;
+        continue;
+      }
+      const index = queue.first;
+      const generation = queue.second;
+      this.#idleSince = 0;
+      this.#spreadWork();
+      const io = this.#thread.table.handle(index);
+      this.#thread.injection?.hooks.workerDequeued?.(this.#worker, io);
+      runDequeued(this.#thread, io, generation, this.#worker);
+    }
+  }
+
+  /** True with an I/O in hand; false after a sleep, or when there is a reason to leave. */
+  #dequeueOrSleep(): boolean {
+    const seen = this.#latch.announceBlocking();
+    this.#control.markIdle(this.#worker);
+    try {
+      if (this.#control.queue.tryDequeue()) return true;
+      this.#control.withdrawGrowth();
+      if (this.#shouldLeave()) return false;
+      this.#thread.header.checkCrashed();
+      if (this.#latch.sleep(seen, this.#sleepMillis())) this.#thread.counters.count('wakeups');
+      return false;
+    } finally {
+      this.#control.markBusy(this.#worker);
+      this.#latch.retractBlocking();
+    }
+  }
+
+  /** Wakes others for what is still queued, or asks for another worker when nobody is idle. */
+  #spreadWork(): void {
+    const depth = this.#control.queue.depth;
+    for (let wakes = 0; wakes < IO_WORKER_WAKEUP_FANOUT && wakes < depth; wakes++) {
+      if (this.#control.wakeOneIdle()) continue;
+      if (depth > this.#worker) this.#control.requestGrowth();
+      return;
+    }
+  }
+
+  #sleepMillis(): number {
+    const { idleTimeout } = this.#control.limits;
+    if (idleTimeout < 0) return FOREVER;
+    const now = performance.now();
+    const version = this.#control.limitsVersion;
+    if (this.#idleSince === 0 || version !== this.#limitsVersion) this.#idleSince = now; // new limits restart the clock
+    this.#limitsVersion = version;
+    return Math.max(0, this.#idleSince + idleTimeout - now);
+  }
+
+  /** Only the highest number may leave, so that numbers stay gap-free. */
+  #shouldLeave(): boolean {
+    const { minWorkers, maxWorkers, idleTimeout } = this.#control.limits;
+    if (this.#control.stopping) return true;
+    const count = this.#control.count;
+    if (this.#worker !== count - 1) return false;
+    const tooMany = count > maxWorkers;
+    const idleTooLong =
+      count > minWorkers &&
+      idleTimeout >= 0 &&
+      this.#idleSince > 0 &&
+      performance.now() >= this.#idleSince + idleTimeout;
+    return (tooMany || idleTooLong) && this.#control.tryChangeCount(count, count - 1);
+  }
+}

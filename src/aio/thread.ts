@@ -1,0 +1,72 @@
+/**
+ * What one thread needs to take part in I/O, whatever its role: backend, I/O worker or supervisor. Its
+ * parts are this thread's windows on the shared memory, so none of it may be sent to another thread.
+ */
+import type { LogSink } from '../base/log.js';
+import type { InstanceHeader } from '../shmem/header.js';
+import { setLatch } from '../shmem/latch.js';
+import type { Slots } from '../shmem/slots.js';
+import type { Counters } from '../stats/counters.js';
+import type { Registry } from './callback.js';
+import { Completion } from './completion.js';
+import { execute, type IoMemories } from './execute.js';
+import { HandleTable, Operation, type HandleRegion, type IoHandle } from './handle.js';
+import type { InjectionPoints } from './injection-points.js';
+
+export interface AioThreadParts {
+  slots: Slots;
+  header: InstanceHeader;
+  slot: number;
+  handles: HandleRegion;
+  registry: Registry;
+  counters: Counters;
+  memories: IoMemories;
+  injection: InjectionPoints | null;
+  log: LogSink;
+}
+
+export class AioThread {
+  readonly slots: Slots;
+  readonly header: InstanceHeader;
+  readonly slot: number;
+  readonly table: HandleTable;
+  readonly registry: Registry;
+  readonly counters: Counters;
+  readonly injection: InjectionPoints | null;
+  readonly completion: Completion;
+  readonly memories: IoMemories;
+  readonly log: LogSink;
+
+  constructor(parts: AioThreadParts) {
+    this.slots = parts.slots;
+    this.header = parts.header;
+    this.slot = parts.slot;
+    this.table = new HandleTable(parts.slots, parts.handles);
+    this.registry = parts.registry;
+    this.counters = parts.counters;
+    this.injection = parts.injection;
+    this.memories = parts.memories;
+    this.completion = new Completion(this.table, parts.registry, parts.injection);
+    this.log = parts.log;
+  }
+
+  /** Runs a SUBMITTED I/O of which this thread is the executor, on a descriptor of this thread. */
+  run(io: IoHandle, fd: number): void {
+    this.finish(io, execute(io, fd, this.memories));
+  }
+
+  /** As `run`, after the system call. */
+  finish(io: IoHandle, raw: number): void {
+    const write = io.operation === Operation.WRITEV;
+    this.counters.count(write ? 'writes' : 'reads');
+    if (raw > 0) this.counters.count(write ? 'writeBytes' : 'readBytes', raw);
+    else if (raw < 0) this.counters.count('ioErrors');
+    this.completion.complete(io, raw);
+  }
+
+  /** The instance cannot go on: everybody's next wait throws, with this reason. */
+  crash(reason: string): void {
+    this.header.markCrashed(reason);
+    for (let slot = 0; slot < this.slots.region.count; slot++) setLatch(this.slots, slot);
+  }
+}

@@ -1,0 +1,18 @@
+/**
+ * Assertions: a programmer's mistake, ours or a caller's, stops the operation where it is seen.
+ * They stay on in production; a message names what broke, so it is built only on failure.
+ */
+
+/** Thrown when an invariant does not hold. Never caught inside the library. */
+export class AssertionFailure extends Error {
+  override readonly name = 'AssertionFailure';
+  readonly code = 'ERR_PGAIO_ASSERTION';
+}
+
+export function assert(condition: boolean, message: string): asserts condition {
+  if (!condition) fail(message);
+}
+
+export function fail(message: string): never {
+  throw new AssertionFailure(message);
+}

@@ -1,0 +1,19 @@
+/**
+ * Where diagnostics go. Levels are PostgreSQL's, coarsened: `log` is for whoever reads the log and never
+ * reaches a caller; `warning` is meant for the person who runs the program.
+ */
+export type LogLevel = 'debug' | 'log' | 'warning' | 'error';
+
+export interface LogEvent {
+  level: LogLevel;
+  message: string;
+  detail?: string;
+  hint?: string;
+}
+
+export type LogSink = (event: LogEvent) => void;
+
+/** Warnings become process warnings; the rest is dropped. */
+export const defaultLogSink: LogSink = (event) => {
+  if (event.level === 'warning') process.emitWarning(event.message, { type: 'PgaioWarning' });
+};

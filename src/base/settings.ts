@@ -1,0 +1,175 @@
+/**
+ * Settings of an instance: PostgreSQL's names in camel case, PostgreSQL's units as strings or plain
+ * numbers. Resolved once by the creator into plain numbers that every thread can be sent.
+ */
+import { SettingError } from './errors.js';
+import { checkRange, parseBytes, parseMillis } from './units.js';
+
+/** Bytes of a block in the buffer pool. */
+export const BLOCK_SIZE = 8192;
+
+export const IO_METHODS = ['worker', 'io_uring', 'sync'] as const;
+export type IoMethodName = (typeof IO_METHODS)[number];
+
+/** What a user may give; everything has a default. */
+export interface InstanceSettings {
+  /** `worker` (default), `io_uring`, `sync`, or `auto`: the best that this machine has. */
+  ioMethod?: IoMethodName | 'auto';
+  /** Fewest I/O workers, 1 to 32. Default 2. */
+  ioMinWorkers?: number;
+  /** Most I/O workers, 1 to 32. Default 8. */
+  ioMaxWorkers?: number;
+  /** Milliseconds, or '60s', after which a worker above the minimum leaves; -1: never. Default one minute. */
+  ioWorkerIdleTimeout?: number | string;
+  /** Milliseconds between two launches under pressure. Default 100. */
+  ioWorkerLaunchInterval?: number | string;
+  /** Handles of each backend, 1 to 1024; -1 (default): chosen from the size of the pool. */
+  ioMaxConcurrency?: number;
+  /** Bytes, or '128kB', that one read combines at most. Default 128 kB. */
+  ioCombineLimit?: number | string;
+  /** Upper bound for `ioCombineLimit`, fixed at start: 8 kB to 1 MB. Default 1 MB. */
+  ioMaxCombineLimit?: number | string;
+  /** Reads that a stream keeps in flight, 0 to 1000. Default 16. */
+  effectiveIoConcurrency?: number;
+  /** The same for maintenance work. Default 16. */
+  maintenanceIoConcurrency?: number;
+  /** Bytes, or '128MB', of the shared pool. At least 16 blocks. Default 128 MB. */
+  sharedBuffers?: number | string;
+  /** Bytes of shared memory for reads of plain files. Default 16 MB. */
+  ioMemory?: number | string;
+  /** Threads that may attach, 1 to 222. Default 30. */
+  maxBackends?: number;
+  /** Kernel descriptors that all threads together may hold open. Default 1000. */
+  maxFilesPerProcess?: number;
+  /** Read data files past the page cache. Default false. */
+  debugIoDirect?: boolean;
+}
+
+export interface ResolvedSettings {
+  readonly ioMethod: IoMethodName;
+  /** Why this method: said by `auto`, empty for an explicit choice. */
+  readonly methodReason: string;
+  readonly ioMinWorkers: number;
+  readonly ioMaxWorkers: number;
+  readonly ioWorkerIdleTimeout: number;
+  readonly ioWorkerLaunchInterval: number;
+  readonly ioMaxConcurrency: number;
+  /** Blocks. */
+  readonly ioCombineLimit: number;
+  /** Blocks. */
+  readonly ioMaxCombineLimit: number;
+  readonly effectiveIoConcurrency: number;
+  readonly maintenanceIoConcurrency: number;
+  /** Blocks. */
+  readonly sharedBuffers: number;
+  /** Bytes, a multiple of `IO_MEMORY_UNIT`. */
+  readonly ioMemory: number;
+  readonly maxBackends: number;
+  readonly maxFilesPerProcess: number;
+  readonly debugIoDirect: boolean;
+}
+
+const KB = 1024;
+const MB = 1024 * KB;
+const MAX_POOL_BLOCKS = (64 * 1024 * MB) / BLOCK_SIZE;
+const MAX_IO_MEMORY = 2048 * MB;
+/** I/O memory is handed out in pieces of this many bytes. */
+export const IO_MEMORY_UNIT: number = 8 * KB;
+
+/** Checks everything and fills in the defaults. `method` is the outcome of `ioMethod`. */
+export function resolveSettings(
+  given: InstanceSettings,
+  method: { name: IoMethodName; reason: string },
+): ResolvedSettings {
+  rejectUnknown(given);
+  const ioMinWorkers = checkRange('ioMinWorkers', given.ioMinWorkers ?? 2, 1, 32);
+  const ioMaxWorkers = checkRange('ioMaxWorkers', given.ioMaxWorkers ?? Math.max(8, ioMinWorkers), 1, 32);
+  if (ioMaxWorkers < ioMinWorkers) {
+    throw new SettingError(`ioMaxWorkers (${ioMaxWorkers}) must not be below ioMinWorkers (${ioMinWorkers})`);
+  }
+  const maxBackends = checkRange('maxBackends', given.maxBackends ?? 30, 1, 222);
+  const sharedBuffers = blocks('sharedBuffers', given.sharedBuffers ?? 128 * MB, 16, MAX_POOL_BLOCKS);
+  const ioMaxCombineLimit = blocks('ioMaxCombineLimit', given.ioMaxCombineLimit ?? MB, 1, 128);
+  const combine = blocks('ioCombineLimit', given.ioCombineLimit ?? 128 * KB, 1, 128);
+  const ioMemory = parseBytes('ioMemory', given.ioMemory ?? 16 * MB);
+  checkRange('ioMemory', Math.ceil(ioMemory / IO_MEMORY_UNIT), 1, MAX_IO_MEMORY / IO_MEMORY_UNIT);
+  return {
+    ioMethod: method.name,
+    methodReason: method.reason,
+    ioMinWorkers,
+    ioMaxWorkers,
+    ioWorkerIdleTimeout: millis('ioWorkerIdleTimeout', given.ioWorkerIdleTimeout ?? 60_000, -1),
+    ioWorkerLaunchInterval: millis('ioWorkerLaunchInterval', given.ioWorkerLaunchInterval ?? 100, 0),
+    ioMaxConcurrency: concurrency(given.ioMaxConcurrency ?? -1, sharedBuffers, maxBackends),
+    ioCombineLimit: Math.min(combine, ioMaxCombineLimit),
+    ioMaxCombineLimit,
+    effectiveIoConcurrency: checkRange('effectiveIoConcurrency', given.effectiveIoConcurrency ?? 16, 0, 1000),
+    maintenanceIoConcurrency: checkRange(
+      'maintenanceIoConcurrency',
+      given.maintenanceIoConcurrency ?? 16,
+      0,
+      1000,
+    ),
+    sharedBuffers,
+    ioMemory: Math.ceil(ioMemory / IO_MEMORY_UNIT) * IO_MEMORY_UNIT,
+    maxBackends,
+    maxFilesPerProcess: checkRange('maxFilesPerProcess', given.maxFilesPerProcess ?? 1000, 64, 1_000_000),
+    debugIoDirect: given.debugIoDirect ?? false,
+  };
+}
+
+const KNOWN: ReadonlySet<string> = new Set([
+  'ioMethod',
+  'ioMinWorkers',
+  'ioMaxWorkers',
+  'ioWorkerIdleTimeout',
+  'ioWorkerLaunchInterval',
+  'ioMaxConcurrency',
+  'ioCombineLimit',
+  'ioMaxCombineLimit',
+  'effectiveIoConcurrency',
+  'maintenanceIoConcurrency',
+  'sharedBuffers',
+  'ioMemory',
+  'maxBackends',
+  'maxFilesPerProcess',
+  'debugIoDirect',
+]);
+
+function rejectUnknown(given: InstanceSettings): void {
+  for (const name of Object.keys(given)) {
+    if (!KNOWN.has(name))
+      throw new SettingError(`unknown setting ${JSON.stringify(name)}`, {
+        hint: `Settings are ${[...KNOWN].join(', ')}.`,
+      });
+  }
+}
+
+/** Refuses a method's name that is none, with the list of those that are. */
+export function checkMethodName(name: string): IoMethodName | 'auto' {
+  if (name === 'auto' || IO_METHODS.some((known) => known === name)) return name as IoMethodName | 'auto';
+  throw new SettingError(`invalid value for ioMethod: ${JSON.stringify(name)}`, {
+    hint: `Available values: auto, ${IO_METHODS.join(', ')}.`,
+  });
+}
+
+function blocks(name: string, value: number | string, min: number, max: number): number {
+  const count = parseBytes(name, value) / BLOCK_SIZE;
+  if (!(count >= min && count <= max)) {
+    throw new SettingError(
+      `${JSON.stringify(value)} is outside the valid range for ${name} (${min * 8}kB .. ${max * 8}kB)`,
+    );
+  }
+  return Math.floor(count);
+}
+
+function millis(name: string, value: number | string, min: number): number {
+  return checkRange(name, Math.round(parseMillis(name, value)), min, 2_147_483_647);
+}
+
+/** PostgreSQL's rule for -1: the backend's share of the pool, at most 64. */
+function concurrency(value: number, sharedBuffers: number, maxBackends: number): number {
+  if (value === 0) throw new SettingError('only -1 or values greater than 0 are valid for ioMaxConcurrency');
+  if (value === -1) return Math.max(1, Math.min(64, Math.floor(sharedBuffers / maxBackends)));
+  return checkRange('ioMaxConcurrency', value, 1, 1024);
+}

@@ -1,0 +1,174 @@
+/**
+ * The right to read a page in: claiming it, tying it to an I/O, ending it. PostgreSQL's StartBufferIO and
+ * TerminateBufferIO, the latter also for I/O that another thread completes.
+ */
+import { broadcast, CONDITION_WORDS_MAX } from '../shmem/condition.js';
+import type { SegmentPlan } from '../shmem/segment.js';
+import type { Slots } from '../shmem/slots.js';
+import { WaitEvent, type Pending, type Waits } from '../shmem/wait.js';
+import type { SharedWords } from '../shmem/words.js';
+import {
+  BufferIoLayout,
+  DESCRIPTOR_SHIFT,
+  DescriptorLayout,
+  IO_ERROR,
+  IO_IN_PROGRESS,
+  IO_REFERENCE,
+  PIN_ONE,
+  VALID,
+  WAITERS,
+} from './descriptor.js';
+import type { BufferRegion } from './pool.js';
+
+const { state: STATE } = DescriptorLayout.at;
+/** Buffers share conditions; a waiter looks again anyway. */
+const CONDITIONS = 128;
+
+/** Outcome of a claim. */
+export const Claim = {
+  /** The caller has the right, and must start an I/O or end it. */
+  READY: 1,
+  /** The page is there. */
+  ALREADY_DONE: 2,
+  /** Somebody else has the right. */
+  IN_PROGRESS: 3,
+} as const;
+export type Claim = (typeof Claim)[keyof typeof Claim];
+
+export function planBufferConditions(plan: SegmentPlan): number {
+  return plan.reserve('buffer conditions', CONDITIONS * CONDITION_WORDS_MAX);
+}
+
+export class BufferIo {
+  readonly #slots: Slots;
+  readonly #words: SharedWords;
+  readonly #region: BufferRegion;
+  readonly #conditions: number;
+  /** The reference that the last IN_PROGRESS claim met, if `hasReference`. */
+  ioHandle = 0;
+  ioGeneration = 0;
+  hasReference = false;
+
+  constructor(slots: Slots, region: BufferRegion, conditions: number) {
+    this.#slots = slots;
+    this.#words = slots.words;
+    this.#region = region;
+    this.#conditions = conditions;
+  }
+
+  #stateWord(buffer: number): number {
+    return this.#region.descriptors + (buffer << DESCRIPTOR_SHIFT) + STATE;
+  }
+
+  #condition(buffer: number): number {
+    return this.#conditions + (buffer % CONDITIONS) * CONDITION_WORDS_MAX;
+  }
+
+  isValid(buffer: number): boolean {
+    return (this.#words.load(this.#stateWord(buffer)) & VALID) !== 0;
+  }
+
+  /** Claims the right to read the page of a buffer that the caller has pinned. Never waits. */
+  claim(buffer: number): Claim {
+    const word = this.#stateWord(buffer);
+    let state = this.#words.get(word); // validated by the swap, or by whoever waits for it
+    for (;;) {
+      if ((state & VALID) !== 0) return Claim.ALREADY_DONE;
+      if ((state & IO_IN_PROGRESS) !== 0) {
+        this.#readReference(buffer, state);
+        return Claim.IN_PROGRESS;
+      }
+      const seen = this.#words.compareExchange(word, state, state | IO_IN_PROGRESS);
+      if (seen === state) return Claim.READY;
+      state = seen;
+    }
+  }
+
+  /** The reference is stable as long as the state says that it belongs to a running I/O. */
+  #readReference(buffer: number, state: number): void {
+    const io = this.#region.io + buffer * BufferIoLayout.words;
+    this.ioHandle = this.#words.get(io + BufferIoLayout.at.ioHandle);
+    this.ioGeneration = this.#words.get(io + BufferIoLayout.at.ioGeneration);
+    const now = this.#words.load(this.#stateWord(buffer));
+    this.hasReference =
+      (state & IO_REFERENCE) !== 0 &&
+      (now & (IO_REFERENCE | IO_IN_PROGRESS)) === (IO_REFERENCE | IO_IN_PROGRESS);
+  }
+
+  /** Ties the claim to an I/O, which gets a pin of its own: the issuer may let go of the buffer. */
+  attach(buffer: number, ioHandle: number, ioGeneration: number): void {
+    const io = this.#region.io + buffer * BufferIoLayout.words;
+    this.#words.set(io + BufferIoLayout.at.ioHandle, ioHandle);
+    this.#words.set(io + BufferIoLayout.at.ioGeneration, ioGeneration);
+    const word = this.#stateWord(buffer);
+    let state = this.#words.get(word);
+    for (;;) {
+      const seen = this.#words.compareExchange(word, state, (state | IO_REFERENCE) + PIN_ONE);
+      if (seen === state) return;
+      state = seen;
+    }
+  }
+
+  /**
+   * Ends the I/O of a buffer, if it still is this one's: after a death, the completion of an I/O may run
+   * again over buffers that were done. One swap ends the claim, sets the outcome, and drops the I/O's pin.
+   */
+  terminate(buffer: number, ioHandle: number, ioGeneration: number, valid: boolean): void {
+    const io = this.#region.io + buffer * BufferIoLayout.words;
+    const word = this.#stateWord(buffer);
+    let state = this.#words.get(word);
+    for (;;) {
+      const running = (state & (IO_IN_PROGRESS | IO_REFERENCE)) === (IO_IN_PROGRESS | IO_REFERENCE);
+      const ours =
+        this.#words.get(io + BufferIoLayout.at.ioHandle) === ioHandle &&
+        this.#words.get(io + BufferIoLayout.at.ioGeneration) === ioGeneration;
+      if (!running || !ours) return;
+      const seen = this.#words.compareExchange(word, state, this.#ended(state, valid) - PIN_ONE);
+      if (seen === state) break;
+      state = seen;
+    }
+    if ((state & WAITERS) !== 0) broadcast(this.#slots, this.#condition(buffer));
+  }
+
+  /** Whether the I/O of this handle and generation is what the buffer waits for. */
+  isRunning(buffer: number, ioHandle: number, ioGeneration: number): boolean {
+    const io = this.#region.io + buffer * BufferIoLayout.words;
+    const running = IO_IN_PROGRESS | IO_REFERENCE;
+    return (
+      (this.#words.load(this.#stateWord(buffer)) & running) === running &&
+      this.#words.get(io + BufferIoLayout.at.ioHandle) === ioHandle &&
+      this.#words.get(io + BufferIoLayout.at.ioGeneration) === ioGeneration
+    );
+  }
+
+  /** Ends a claim that no I/O was tied to. */
+  giveUp(buffer: number): void {
+    const word = this.#stateWord(buffer);
+    let state = this.#words.get(word);
+    for (;;) {
+      const seen = this.#words.compareExchange(word, state, this.#ended(state, false));
+      if (seen === state) break;
+      state = seen;
+    }
+    if ((state & WAITERS) !== 0) broadcast(this.#slots, this.#condition(buffer));
+  }
+
+  #ended(state: number, valid: boolean): number {
+    const cleared = state & ~(IO_IN_PROGRESS | IO_REFERENCE | WAITERS | IO_ERROR);
+    return cleared | (valid ? VALID : IO_ERROR);
+  }
+
+  /** Step: until nobody has the right to read this buffer's page any more. */
+  waitForClaim(waits: Waits, buffer: number): true | Pending {
+    const word = this.#stateWord(buffer);
+    let state = this.#words.load(word);
+    while ((state & IO_IN_PROGRESS) !== 0) {
+      if ((state & WAITERS) !== 0) {
+        return waits.waitFor(WaitEvent.BufferIo, this.#condition(buffer), word, state, buffer, 0);
+      }
+      const seen = this.#words.compareExchange(word, state, state | WAITERS);
+      state = seen === state ? state | WAITERS : seen;
+    }
+    return true;
+  }
+}

@@ -1,0 +1,298 @@
+/**
+ * Reads through the shared pool: PostgreSQL's StartReadBuffers and WaitReadBuffers.
+ *
+ * One read of neighbouring blocks: pin each block's buffer until one holds its page already; acquire a
+ * handle; claim the right to read as many as are free; start one I/O into them. Where somebody else reads
+ * the first block already, the read joins that I/O instead.
+ *
+ * The handle is acquired before anything is claimed, because acquiring may wait, and nobody waits while
+ * holding a claim.
+ */
+import type { Aio } from '../aio/aio.js';
+import { CallbackId } from '../aio/ids.js';
+import { AioReturn, ResultStatus } from '../aio/result.js';
+import type { Scope, ScopedResources } from '../aio/scope.js';
+import { assert } from '../base/assert.js';
+import { BLOCK_SIZE } from '../base/settings.js';
+import { PENDING, type Pending } from '../shmem/wait.js';
+import type { Fork } from '../smgr/relation.js';
+import type { SmgrRelation } from '../smgr/smgr.js';
+import { errorOf } from '../vfd/file.js';
+import { Claim, type BufferIo } from './buffer-io.js';
+import { makeForkTag, type ForkTag } from './descriptor.js';
+import type { BufferPool } from './pool.js';
+
+/** Blocks in one memory of the pool: 4 GiB. */
+export const MEMORY_BLOCKS = 524_288;
+const MEMORY_SHIFT = 19;
+
+/** One fork of a relation, ready to be read. */
+export interface ForkReader {
+  readonly relation: SmgrRelation;
+  readonly fork: Fork;
+  readonly tag: ForkTag;
+  /** For the completion callback: see ReadFlag. */
+  readonly flags: number;
+}
+
+/** A read of neighbouring blocks, from start to wait. Kept and used again by streams. */
+export class ReadBuffersOperation {
+  reader!: ForkReader;
+  scope!: Scope;
+  /** Where the buffers are: `buffers[(first + i) & mask]` is block `block + i`. */
+  buffers!: Int32Array;
+  mask = 0;
+  first = 0;
+  block = 0;
+  /** Blocks of the read, and how many of them hold their pages. */
+  count = 0;
+  done = 0;
+  /** Buffers pinned from the start on, those behind `count` ("forwarded") included. */
+  pinned = 0;
+  /** The I/O to wait for, if `inFlight`; somebody else's, if `foreign`. */
+  inFlight = false;
+  foreign = false;
+  ioHandle = 0;
+  ioGeneration = 0;
+  /** Blocks in the I/O in flight. */
+  issued = 0;
+  readonly result: AioReturn = new AioReturn();
+
+  begin(
+    reader: ForkReader,
+    scope: Scope,
+    buffers: Int32Array,
+    mask: number,
+    first: number,
+    block: number,
+    forwarded: number,
+  ): void {
+    this.reader = reader;
+    this.scope = scope;
+    this.buffers = buffers;
+    this.mask = mask;
+    this.first = first;
+    this.block = block;
+    this.count = 0;
+    this.done = 0;
+    this.pinned = forwarded;
+    this.inFlight = false;
+    this.foreign = false;
+  }
+
+  buffer(at: number): number {
+    return this.buffers[(this.first + at) & this.mask] as number;
+  }
+}
+
+export class BufferManager implements ScopedResources {
+  readonly aio: Aio;
+  readonly pool: BufferPool;
+  readonly bufferIo: BufferIo;
+  readonly #memories: readonly Uint8Array<SharedArrayBuffer>[];
+  readonly #pages: (Uint8Array<SharedArrayBuffer> | undefined)[] = [];
+  /** Buffers of the I/O being made. */
+  readonly #claimed: Int32Array = new Int32Array(128);
+  /** Misses, hits and joined reads of this backend. */
+  misses = 0;
+  hits = 0;
+  joins = 0;
+
+  constructor(
+    aio: Aio,
+    pool: BufferPool,
+    bufferIo: BufferIo,
+    memories: readonly Uint8Array<SharedArrayBuffer>[],
+  ) {
+    this.aio = aio;
+    this.pool = pool;
+    this.bufferIo = bufferIo;
+    this.#memories = memories;
+    aio.addScopedResources(this);
+  }
+
+  reader(relation: SmgrRelation, fork: Fork, flags = 0): ForkReader {
+    const { tablespace, database, relation: number } = relation.locator;
+    return {
+      relation,
+      fork,
+      tag: makeForkTag(relation.directoryNumber, tablespace, database, number, fork),
+      flags,
+    };
+  }
+
+  /** The page of a buffer, in shared memory. The caller must have it pinned. */
+  page(buffer: number): Uint8Array<SharedArrayBuffer> {
+    return (this.#pages[buffer] ??= this.#makePage(buffer));
+  }
+
+  #makePage(buffer: number): Uint8Array<SharedArrayBuffer> {
+    const memory = this.#memories[buffer >>> MEMORY_SHIFT] as Uint8Array<SharedArrayBuffer>;
+    return memory.subarray(this.#offset(buffer), this.#offset(buffer) + BLOCK_SIZE);
+  }
+
+  /** Byte offset within the buffer's memory. */
+  #offset(buffer: number): number {
+    return (buffer & (MEMORY_BLOCKS - 1)) * BLOCK_SIZE;
+  }
+
+  // --- starting ----------------------------------------------------------------------------------
+
+  /**
+   * Step: starts reading up to `wanted` blocks. Afterwards `op.count` says how many blocks the operation is
+   * about (at least one), and `op.inFlight` whether it must be waited for. Buffers pinned behind those are
+   * counted by `op.pinned`; pass them to the next operation as forwarded, or unpin them.
+   */
+  start(op: ReadBuffersOperation, wanted: number): true | Pending {
+    if (!this.#pinRange(op, wanted)) return true;
+    for (;;) {
+      const issued = this.#issue(op, op.pinned);
+      if (issued === PENDING) return PENDING;
+      if (issued > 0) {
+        op.count = issued;
+        return true;
+      }
+    }
+  }
+
+  /** Pins from where the operation stands; false when its first block is a hit, and nothing is to be read. */
+  #pinRange(op: ReadBuffersOperation, wanted: number): boolean {
+    const { pool } = this;
+    const { tag } = op.reader;
+    for (let at = 0; at < wanted; at++) {
+      let valid: boolean;
+      if (at < op.pinned) {
+        valid = this.bufferIo.isValid(op.buffer(at));
+      } else {
+        op.buffers[(op.first + at) & op.mask] = pool.pinBlock(tag, (op.block + at) | 0, op.scope);
+        op.pinned = at + 1;
+        valid = pool.foundValid;
+      }
+      if (!valid) continue;
+      if (at > 0) return true; // a hit ends the run; its pin is forwarded
+      op.count = 1;
+      op.done = 1;
+      this.hits++;
+      return false;
+    }
+    return true;
+  }
+
+  /**
+   * Starts one I/O, or joins one, for blocks from `op.done` to at most `limit`. Returns how many blocks are
+   * dealt with (in flight or found to be there), 0 to be called again. Waits by returning PENDING.
+   */
+  #issue(op: ReadBuffersOperation, limit: number): number | Pending {
+    const { bufferIo, aio } = this;
+    const first = op.buffer(op.done);
+    op.reader.relation.prepare(op.reader.fork, op.block + op.done);
+    const io = aio.acquire(op.scope, op.result);
+    if (io === PENDING) return PENDING;
+    const claim = bufferIo.claim(first);
+    if (claim !== Claim.READY) {
+      aio.release(io);
+      return claim === Claim.ALREADY_DONE ? this.#alreadyDone(op) : this.#join(op, first);
+    }
+    let count = 1;
+    const memory = first >>> MEMORY_SHIFT;
+    while (op.done + count < limit) {
+      const next = op.buffer(op.done + count);
+      if (next >>> MEMORY_SHIFT !== memory || bufferIo.claim(next) !== Claim.READY) break;
+      count++;
+    }
+    this.misses += count;
+    io.setMemory(memory);
+    for (let at = 0; at < count; at++) {
+      const buffer = op.buffer(op.done + at);
+      this.#claimed[at] = buffer;
+      io.appendIov(this.#offset(buffer), BLOCK_SIZE);
+    }
+    io.setHandleData(this.#claimed, 0, count);
+    io.registerCallback(CallbackId.SHARED_BUFFER_READV, op.reader.flags);
+    op.ioHandle = io.index;
+    op.ioGeneration = io.generation;
+    op.inFlight = true;
+    op.foreign = false;
+    op.issued = count;
+    op.reader.relation.startReadv(io, op.reader.fork, op.block + op.done, count);
+    return count;
+  }
+
+  #alreadyDone(op: ReadBuffersOperation): number {
+    op.done++;
+    op.inFlight = false;
+    this.hits++;
+    return 1;
+  }
+
+  #join(op: ReadBuffersOperation, buffer: number): number | Pending {
+    const { bufferIo, aio } = this;
+    if (!bufferIo.hasReference) {
+      const waited = bufferIo.waitForClaim(aio.waits, buffer);
+      return waited === PENDING ? PENDING : 0;
+    }
+    op.ioHandle = bufferIo.ioHandle;
+    op.ioGeneration = bufferIo.ioGeneration;
+    op.inFlight = true;
+    op.foreign = true;
+    op.issued = 1;
+    this.joins++;
+    return 1;
+  }
+
+  // --- waiting -----------------------------------------------------------------------------------
+
+  /** Step: until all of the operation's blocks are there. Throws what went wrong with its own reads. */
+  wait(op: ReadBuffersOperation): true | Pending {
+    for (;;) {
+      if (op.inFlight) {
+        if (this.aio.waitFor(op.ioHandle, op.ioGeneration) === PENDING) return PENDING;
+        op.inFlight = false;
+        if (op.foreign) this.#finishJoin(op);
+        else this.#finishOwn(op);
+      }
+      if (op.done >= op.count) return true;
+      if (this.#issue(op, op.count) === PENDING) return PENDING;
+    }
+  }
+
+  /** Whether `wait` would return at once. */
+  isReady(op: ReadBuffersOperation): boolean {
+    return !op.inFlight || this.aio.thread.table.isDone(op.ioHandle, op.ioGeneration);
+  }
+
+  /** Somebody else's failure is not ours: what is not there is read again. */
+  #finishJoin(op: ReadBuffersOperation): void {
+    if (!this.bufferIo.isValid(op.buffer(op.done))) return;
+    op.done++;
+    this.hits++;
+  }
+
+  #finishOwn(op: ReadBuffersOperation): void {
+    const { result } = op;
+    assert(result.status !== ResultStatus.UNKNOWN, 'a read was reclaimed without its result');
+    if (result.status === ResultStatus.ERROR) throw errorOf(this.aio, result);
+    op.done += result.value; // fewer than issued after a partial read: the rest is issued again
+  }
+
+  // --- pins --------------------------------------------------------------------------------------
+
+  /** Unpins everything that an operation holds. I/O in flight has pins of its own. */
+  unpinAll(op: ReadBuffersOperation): void {
+    for (let at = 0; at < op.pinned; at++) this.pool.unpin(op.buffer(at), op.scope);
+    op.pinned = 0;
+  }
+
+  releaseScope(scope: Scope, failed: boolean): void {
+    if (scope.pinCount === 0) return;
+    if (!failed) {
+      this.aio.thread.log({
+        level: 'warning',
+        message: `${scope.pinCount} buffer pin(s) were not released by their scope`,
+      });
+    }
+    for (const buffer of [...this.pool.pins.ofScope(scope)]) {
+      for (let left = this.pool.pins.countIn(buffer, scope); left > 0; left--) this.pool.unpin(buffer, scope);
+    }
+  }
+}

@@ -1,0 +1,329 @@
+/**
+ * The shared buffer pool as one backend sees it: finding a block's buffer, pinning it, and choosing a
+ * victim when it has none. PostgreSQL's buf_table.c, freelist.c and the pinning half of bufmgr.c.
+ *
+ *   bucket[hash(block)] → buffer → buffer → 0        chains run through the descriptors
+ *
+ * A lookup takes no lock: it walks the chain with plain loads and pins with a compare-and-swap that fails
+ * unless the tag is valid; then, with the pin held, it looks at the tag again. Any doubt counts as a miss,
+ * and the miss path looks again under the partition's lock before it inserts.
+ *
+ * Buffers are taken from a clock hand that moves a run at a time: backends do not interleave, and a
+ * backend's victims are neighbours in memory, so that a combined read is one piece.
+ */
+import type { Scope } from '../aio/scope.js';
+import { fail } from '../base/assert.js';
+import { PgaioError } from '../base/errors.js';
+import { CACHE_LINE_WORDS } from '../shmem/layout.js';
+import type { SegmentPlan } from '../shmem/segment.js';
+import type { Slots } from '../shmem/slots.js';
+import { lockSpin, unlockSpin } from '../shmem/spin-lock.js';
+import type { SharedWords } from '../shmem/words.js';
+import {
+  BufferIoLayout,
+  DESCRIPTOR_SHIFT,
+  DescriptorLayout,
+  PIN_MASK,
+  PIN_ONE,
+  TAG_VALID,
+  USAGE_MASK,
+  USAGE_MAX,
+  USAGE_ONE,
+  VALID,
+  hashTag,
+  type ForkTag,
+} from './descriptor.js';
+import { PrivatePins } from './private-pins.js';
+
+const { state: STATE, next: NEXT, block: BLOCK, relation: RELATION } = DescriptorLayout.at;
+const { database: DATABASE, tablespace: TABLESPACE, forkDirectory: FORK_DIRECTORY } = DescriptorLayout.at;
+
+const PARTITIONS = 128;
+/** Blocks that share a partition in a row: a combined read meets one or two locks. */
+const PARTITION_RUN_SHIFT = 4;
+/** A lookup without a lock gives up behind so many links: the chain may have changed under it. */
+const LOOKUP_STEPS_MAX = 64;
+const CLOCK_RUN_MAX = 64;
+const CLOCK_ROUNDS_MAX = 8;
+const NOT_FOUND = -1;
+
+export interface BufferRegion {
+  readonly count: number;
+  readonly descriptors: number;
+  readonly io: number;
+  readonly buckets: number;
+  readonly bucketCount: number;
+  readonly locks: number;
+  readonly hand: number;
+}
+
+export function planBuffers(plan: SegmentPlan, count: number): BufferRegion {
+  const bucketCount = 2 ** Math.ceil(Math.log2(count * 2));
+  return {
+    count,
+    descriptors: plan.reserve('buffer descriptors', count << DESCRIPTOR_SHIFT),
+    io: plan.reserve('buffer io', count * BufferIoLayout.words),
+    buckets: plan.reserve('buffer buckets', bucketCount),
+    bucketCount,
+    locks: plan.reserve('buffer partition locks', PARTITIONS * CACHE_LINE_WORDS),
+    hand: plan.reserve('buffer clock hand', CACHE_LINE_WORDS),
+  };
+}
+
+export class BufferPool {
+  readonly words: SharedWords;
+  readonly region: BufferRegion;
+  readonly pins: PrivatePins;
+  /** Whether the buffer that the last `pinBlock` returned holds its page. */
+  foundValid = false;
+  evictions = 0;
+
+  // Plain private fields: `#` ones cost a brand check in each of the hottest functions of the library.
+  private readonly array: Int32Array;
+  private readonly slots: Slots;
+  private readonly slot: number;
+  private readonly bucketMask: number;
+  private readonly clockRun: number;
+  private handPosition = 0;
+  private handLeft = 0;
+
+  constructor(slots: Slots, slot: number, region: BufferRegion) {
+    this.slots = slots;
+    this.words = slots.words;
+    this.array = slots.words.array;
+    this.slot = slot;
+    this.region = region;
+    this.bucketMask = region.bucketCount - 1;
+    this.clockRun = Math.max(1, Math.min(CLOCK_RUN_MAX, region.count >>> 4));
+    this.pins = new PrivatePins(region.count);
+  }
+
+  /** First word of a buffer's descriptor. */
+  base(buffer: number): number {
+    return this.region.descriptors + (buffer << DESCRIPTOR_SHIFT);
+  }
+
+  /**
+   * Pins the buffer of a block for the scope, giving the block one if it has none; `foundValid` says
+   * whether the page is there. Throws when every buffer is pinned. `block` is the block number's 32 bits,
+   * signed, as shared memory holds them.
+   */
+  pinBlock(tag: ForkTag, block: number, scope: Scope): number {
+    const buffer = this.lookup(tag, block, scope);
+    return buffer === NOT_FOUND ? this.allocate(tag, block, scope) : buffer;
+  }
+
+  /** Pins the buffer of a block if it is in the pool; -1 when not, or when in doubt. */
+  lookup(tag: ForkTag, block: number, scope: Scope): number {
+    const { array } = this;
+    let link = array[this.region.buckets + ((block + tag.hashBase) & this.bucketMask)] as number;
+    for (let steps = 0; link !== 0 && steps < LOOKUP_STEPS_MAX; steps++) {
+      const base = this.region.descriptors + ((link - 1) << DESCRIPTOR_SHIFT);
+      if (array[base + BLOCK] === block && this.tagMatches(base, tag))
+        return this.pinFound(link - 1, base, tag, block, scope);
+      link = array[base + NEXT] as number;
+    }
+    return NOT_FOUND;
+  }
+
+  private tagMatches(base: number, tag: ForkTag): boolean {
+    const { array } = this;
+    return (
+      array[base + RELATION] === tag.relation &&
+      array[base + DATABASE] === tag.database &&
+      array[base + TABLESPACE] === tag.tablespace &&
+      array[base + FORK_DIRECTORY] === tag.forkDirectory
+    );
+  }
+
+  private pinFound(buffer: number, base: number, tag: ForkTag, block: number, scope: Scope): number {
+    if (this.pins.count(buffer) !== 0) {
+      this.pins.add(buffer, scope); // our own pin keeps the tag as it is
+      this.foundValid = ((this.array[base + STATE] as number) & VALID) !== 0;
+      return buffer;
+    }
+    const state = this.tryPinShared(base);
+    if (state === 0) return NOT_FOUND;
+    if (this.array[base + BLOCK] !== block || !this.tagMatches(base, tag)) {
+      this.words.sub(base + STATE, PIN_ONE);
+      return NOT_FOUND;
+    }
+    this.pins.add(buffer, scope);
+    this.foundValid = (state & VALID) !== 0;
+    return buffer;
+  }
+
+  /** Adds a shared pin if the tag is valid, and raises the usage count; the new state, or 0. */
+  private tryPinShared(base: number): number {
+    let state = this.array[base + STATE] as number; // validated by the swap
+    for (;;) {
+      if ((state & TAG_VALID) === 0) return 0;
+      const pinned = (state & USAGE_MASK) < USAGE_MAX ? state + USAGE_ONE + PIN_ONE : state + PIN_ONE;
+      const seen = this.words.compareExchange(base + STATE, state, pinned);
+      if (seen === state) return pinned;
+      state = seen;
+    }
+  }
+
+  /** One more pin on a buffer that this backend has pinned. */
+  pinAgain(buffer: number, scope: Scope): void {
+    this.pins.add(buffer, scope);
+  }
+
+  unpin(buffer: number, scope: Scope): void {
+    if (this.pins.remove(buffer, scope) === 0) this.words.sub(this.base(buffer) + STATE, PIN_ONE);
+  }
+
+  // --- giving a block a buffer -------------------------------------------------------------------
+
+  private allocate(tag: ForkTag, block: number, scope: Scope): number {
+    const victim = this.takeVictim();
+    const base = this.base(victim);
+    const { array } = this;
+    array[base + BLOCK] = block;
+    array[base + RELATION] = tag.relation;
+    array[base + DATABASE] = tag.database;
+    array[base + TABLESPACE] = tag.tablespace;
+    array[base + FORK_DIRECTORY] = tag.forkDirectory;
+    const bucket = this.region.buckets + ((block + tag.hashBase) & this.bucketMask);
+    const lock = this.lockPartition(bucket);
+    const present = this.findLocked(bucket, tag, block, scope);
+    if (present !== NOT_FOUND) {
+      this.unlockPartition(lock);
+      this.words.sub(base + STATE, PIN_ONE); // the victim goes back untagged
+      return present;
+    }
+    array[base + NEXT] = array[bucket] as number;
+    this.words.store(base + STATE, TAG_VALID | USAGE_ONE | PIN_ONE);
+    array[bucket] = victim + 1; // readers without the lock see it at the latest with the unlocking store
+    this.unlockPartition(lock);
+    this.pins.add(victim, scope);
+    this.foundValid = false;
+    return victim;
+  }
+
+  private findLocked(bucket: number, tag: ForkTag, block: number, scope: Scope): number {
+    const { array } = this;
+    for (let link = array[bucket] as number; link !== 0;) {
+      const base = this.base(link - 1);
+      if (array[base + BLOCK] === block && this.tagMatches(base, tag)) {
+        const pinned = this.pinFound(link - 1, base, tag, block, scope);
+        // Tags change only under this lock once they are in a chain, so the pin cannot have failed.
+        return pinned === NOT_FOUND ? fail(`buffer ${link - 1} is in a chain without a valid tag`) : pinned;
+      }
+      link = array[base + NEXT] as number;
+    }
+    return NOT_FOUND;
+  }
+
+  /** An unpinned buffer, taken out of the mapping table, with one pin that is ours and in no scope yet. */
+  private takeVictim(): number {
+    for (let ticks = this.region.count * CLOCK_ROUNDS_MAX; ticks > 0; ticks--) {
+      const buffer = this.tick();
+      if (this.tryTake(buffer)) return buffer;
+    }
+    return this.allPinned();
+  }
+
+  private tick(): number {
+    if (this.handLeft === 0) {
+      this.handPosition = this.words.add(this.region.hand, this.clockRun) >>> 0;
+      this.handLeft = this.clockRun;
+    }
+    this.handLeft--;
+    return this.handPosition++ % this.region.count;
+  }
+
+  /** One visit of the clock hand. */
+  private tryTake(buffer: number): boolean {
+    const base = this.base(buffer);
+    let state = this.array[base + STATE] as number; // validated by the swaps
+    for (;;) {
+      if ((state & PIN_MASK) !== 0) return false;
+      if ((state & USAGE_MASK) === 0) break;
+      const seen = this.words.compareExchange(base + STATE, state, state - USAGE_ONE);
+      if (seen === state) return false;
+      state = seen;
+    }
+    if ((state & TAG_VALID) !== 0) return this.tryEvict(buffer, base);
+    return this.words.compareExchange(base + STATE, state, PIN_ONE) === state;
+  }
+
+  /** Takes the buffer out of its chain if nobody has pinned it. The tag is read again under the lock. */
+  private tryEvict(buffer: number, base: number): boolean {
+    const { array } = this;
+    const bucket = this.bucketOf(base);
+    const lock = this.lockPartition(bucket);
+    const state = this.words.load(base + STATE);
+    const evictable =
+      (state & TAG_VALID) !== 0 && (state & (PIN_MASK | USAGE_MASK)) === 0 && this.bucketOf(base) === bucket;
+    if (!evictable || this.words.compareExchange(base + STATE, state, PIN_ONE) !== state) {
+      this.unlockPartition(lock);
+      return false;
+    }
+    this.unlink(bucket, buffer);
+    this.unlockPartition(lock);
+    array[base + NEXT] = 0;
+    this.evictions++;
+    return true;
+  }
+
+  private unlink(bucket: number, buffer: number): void {
+    const { array } = this;
+    const next = array[this.base(buffer) + NEXT] as number;
+    if (array[bucket] === buffer + 1) {
+      array[bucket] = next;
+      return;
+    }
+    for (let link = array[bucket] as number; link !== 0;) {
+      const base = this.base(link - 1);
+      link = array[base + NEXT] as number;
+      if (link === buffer + 1) {
+        array[base + NEXT] = next;
+        return;
+      }
+    }
+    fail(`buffer ${buffer} is not in its chain`);
+  }
+
+  private bucketOf(base: number): number {
+    const { array } = this;
+    const hash = hashBaseOf(array, base);
+    return this.region.buckets + (((array[base + BLOCK] as number) + hash) & this.bucketMask);
+  }
+
+  private lockPartition(bucket: number): number {
+    const partition = ((bucket - this.region.buckets) >>> PARTITION_RUN_SHIFT) & (PARTITIONS - 1);
+    const lock = this.region.locks + partition * CACHE_LINE_WORDS;
+    this.slots.enterCritical(this.slot);
+    lockSpin(this.slots, lock, this.slot);
+    return lock;
+  }
+
+  private unlockPartition(lock: number): void {
+    unlockSpin(this.slots, lock);
+    this.slots.leaveCritical(this.slot);
+  }
+
+  private allPinned(): never {
+    const { count } = this.region;
+    let pinned = 0;
+    for (let buffer = 0; buffer < count; buffer++) {
+      if (((this.array[this.base(buffer) + STATE] as number) & PIN_MASK) !== 0) pinned++;
+    }
+    const own = this.pins.buffersPinned;
+    throw new PgaioError('ERR_PGAIO_NO_UNPINNED_BUFFERS', 'no unpinned buffers available', {
+      detail: `Of ${count} buffers ${pinned} are pinned: ${own} by this backend, the others by other backends or by reads in flight.`,
+      hint: 'Release buffers sooner, or create the instance with more sharedBuffers.',
+    });
+  }
+}
+
+function hashBaseOf(array: Int32Array, base: number): number {
+  return hashTag(
+    array[base + RELATION] as number,
+    array[base + DATABASE] as number,
+    array[base + TABLESPACE] as number,
+    array[base + FORK_DIRECTORY] as number,
+  );
+}

@@ -1,0 +1,32 @@
+/**
+ * pgaio: PostgreSQL's asynchronous I/O subsystem for Node.js.
+ */
+export { createInstance, attachInstance, Instance, type CreateOptions } from './instance/instance.js';
+export { supportedMethods } from './instance/methods.js';
+export { Backend, type BackendWait, type RelationOptions, type StreamOptions } from './instance/backend.js';
+export type { InstanceHandle } from './instance/shared-state.js';
+export type { InstanceSettings, ResolvedSettings, IoMethodName } from './base/settings.js';
+export type { LogEvent, LogLevel, LogSink } from './base/log.js';
+export { AssertionFailure } from './base/assert.js';
+export {
+  ClosedError,
+  InstanceCrashedError,
+  InvalidPageError,
+  IoError,
+  MethodUnavailableError,
+  PgaioError,
+  ReadFailedError,
+  ResourceExhaustedError,
+  SettingError,
+  ShortReadError,
+} from './base/errors.js';
+export { Scope } from './aio/scope.js';
+export type { InFlightIo } from './aio/in-flight.js';
+export { PinnedBuffer } from './buffer/pinned-buffer.js';
+export { BufferStream } from './read-stream/buffer-stream.js';
+export type { NextBlock, ReadStreamStats } from './read-stream/read-stream.js';
+export { END_OF_STREAM } from './read-stream/read-stream.js';
+export { listedBlocks, sequentialBlocks } from './read-stream/block-sources.js';
+export { Fork, type RelationLocator } from './smgr/relation.js';
+export { SmgrRelation } from './smgr/smgr.js';
+export { File } from './vfd/file.js';

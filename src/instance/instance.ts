@@ -1,0 +1,170 @@
+/**
+ * An instance: what PostgreSQL calls a cluster's shared memory plus its postmaster. One thread creates it,
+ * others attach.
+ */
+import { Worker } from 'node:worker_threads';
+import { WorkerControl, type WorkerLimits } from '../aio/method/worker/control.js';
+import { PgaioError } from '../base/errors.js';
+import { defaultLogSink, type LogEvent, type LogSink } from '../base/log.js';
+import { resolveSettings, type InstanceSettings, type ResolvedSettings } from '../base/settings.js';
+import { checkRange, parseMillis } from '../base/units.js';
+import { setLatch } from '../shmem/latch.js';
+import { createSharedMemory } from '../shmem/segment.js';
+import { DescriptorBudget } from '../vfd/budget.js';
+import { Backend } from './backend.js';
+import { chooseMethod } from './methods.js';
+import { createMemories, planInstance, type InstanceHandle } from './shared-state.js';
+import { AttachedMemory, ThreadParts, loadModules, type LoadedModules } from './thread-parts.js';
+
+export interface CreateOptions extends InstanceSettings {
+  /** Where warnings and log events go. Default: warnings become process warnings. */
+  log?: LogSink;
+  /** URLs of modules that register callbacks and targets; every thread imports them. */
+  modules?: readonly string[];
+  /** URL of a module with hooks for tests. */
+  injection?: string | null;
+}
+
+/** Creates an instance; the calling thread becomes its first backend. Close it when done. */
+export async function createInstance(options: CreateOptions = {}): Promise<Instance> {
+  const { log = defaultLogSink, modules = [], injection = null, ...given } = options;
+  const settings = resolveSettings(given, chooseMethod(given.ioMethod ?? 'worker'));
+  const handle: InstanceHandle = {
+    control: createSharedMemory(planInstance(settings).plan.words * 4),
+    memories: createMemories(settings),
+    settings,
+    modules: [...modules],
+    injection,
+  };
+  const loaded = await loadModules(handle);
+  initializeMemory(handle, loaded, log);
+  const supervisor = await startSupervisor(handle, log);
+  return new Instance(handle, new Backend(handle, loaded, log), supervisor);
+}
+
+/** Attaches the calling thread to an instance whose handle it was sent. */
+export async function attachInstance(
+  handle: InstanceHandle,
+  options: { log?: LogSink } = {},
+): Promise<Backend> {
+  return new Backend(handle, await loadModules(handle), options.log ?? defaultLogSink);
+}
+
+function initializeMemory(handle: InstanceHandle, modules: LoadedModules, log: LogSink): void {
+  const { settings } = handle;
+  const memory = new AttachedMemory(handle);
+  const { words, slots, plan } = memory;
+  DescriptorBudget.initialize(words, plan.budget, settings.maxFilesPerProcess, slots.region.count);
+  new WorkerControl(slots, plan.workers).setLimits({
+    minWorkers: settings.ioMinWorkers,
+    maxWorkers: settings.ioMaxWorkers,
+    idleTimeout: settings.ioWorkerIdleTimeout,
+    launchInterval: settings.ioWorkerLaunchInterval,
+  });
+  // The fingerprint covers this thread's registry, so it takes a thread's parts to compute it.
+  const parts = new ThreadParts(memory, slots.supervisorSlot, modules, log);
+  memory.header.initialize(parts.fingerprint);
+}
+
+function startSupervisor(handle: InstanceHandle, log: LogSink): Promise<Worker> {
+  const thread = new Worker(new URL('./supervisor-thread.js', import.meta.url), {
+    workerData: handle,
+    name: 'pgaio supervisor',
+  });
+  return new Promise((resolve, reject) => {
+    thread.on('message', (message: { log?: LogEvent; ready?: boolean; failed?: Error }) => {
+      if (message.log !== undefined) log(message.log);
+      if (message.failed !== undefined) reject(message.failed);
+      if (message.ready === true) {
+        thread.unref(); // an instance that nobody uses does not keep the process
+        resolve(thread);
+      }
+    });
+    thread.once('error', reject);
+    thread.once('exit', (code) =>
+      reject(new PgaioError('ERR_PGAIO_SUPERVISOR', `the supervision thread ended with code ${code}`)),
+    );
+  });
+}
+
+export class Instance {
+  /** Pass it to other threads in `workerData`; they call `attachInstance`. */
+  readonly handle: InstanceHandle;
+  /** The creating thread's backend. */
+  readonly backend: Backend;
+  readonly #supervisor: Worker;
+  readonly #control: WorkerControl;
+  #closing: Promise<void> | null = null;
+
+  constructor(handle: InstanceHandle, backend: Backend, supervisor: Worker) {
+    this.handle = handle;
+    this.backend = backend;
+    this.#supervisor = supervisor;
+    this.#control = new WorkerControl(backend.parts.memory.slots, backend.parts.memory.plan.workers);
+  }
+
+  get settings(): ResolvedSettings {
+    return this.handle.settings;
+  }
+
+  /** Number of I/O workers, as the pool counts them. */
+  get workerCount(): number {
+    return this.#control.count;
+  }
+
+  /** Changes the limits of the worker pool while it runs. Refused as a whole when one is out of range. */
+  setWorkerLimits(changes: {
+    ioMinWorkers?: number;
+    ioMaxWorkers?: number;
+    ioWorkerIdleTimeout?: number | string;
+  }): void {
+    const now = this.#control.limits;
+    const minWorkers = checkRange('ioMinWorkers', changes.ioMinWorkers ?? now.minWorkers, 1, 32);
+    const limits: WorkerLimits = {
+      minWorkers,
+      maxWorkers: checkRange('ioMaxWorkers', changes.ioMaxWorkers ?? now.maxWorkers, minWorkers, 32),
+      idleTimeout: Math.round(
+        parseMillis('ioWorkerIdleTimeout', changes.ioWorkerIdleTimeout ?? now.idleTimeout),
+      ),
+      launchInterval: now.launchInterval,
+    };
+    this.#control.setLimits(limits);
+  }
+
+  /** For tests: ends the thread of an I/O worker, wherever it is. */
+  terminateWorker(worker: number): void {
+    this.#supervisor.postMessage({ terminateWorker: worker });
+  }
+
+  /**
+   * Closes this thread's backend, then the instance: workers finish what is queued and leave; other
+   * backends' next use throws. Resolves when the threads have ended.
+   */
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  async #close(): Promise<void> {
+    const { header, slots } = this.backend.parts.memory;
+    try {
+      await this.backend.close();
+    } finally {
+      header.beginClosing();
+      for (let slot = 0; slot < slots.region.count; slot++) setLatch(slots, slot);
+      await this.#supervisorEnded();
+    }
+  }
+
+  #supervisorEnded(): Promise<void> {
+    if (this.#supervisor.threadId === -1) return Promise.resolve();
+    this.#supervisor.ref();
+    return new Promise((resolve) => {
+      this.#supervisor.once('exit', () => resolve());
+    });
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+}

@@ -1,0 +1,39 @@
+/**
+ * Binds the ids in shared memory to what they stand for, in this thread. The one place that knows all
+ * layers' callbacks and targets; every thread of an instance calls it, so that every id means the same.
+ */
+import { CallbackId, TargetId } from '../aio/ids.js';
+import { Registry } from '../aio/callback.js';
+import type { BufferIo } from '../buffer/buffer-io.js';
+import { sharedBufferReadv } from '../buffer/shared-readv.js';
+import { createPageKernel, type PageKernel } from '../page/page-kernel.js';
+import { verifyPages } from '../smgr/verify-pages.js';
+import { smgrReadv, smgrTarget } from '../smgr/smgr-target.js';
+import { fileReadv, fileTarget } from '../vfd/file-target.js';
+import type { FileTable } from '../vfd/file-table.js';
+import type { ReopenCache } from '../vfd/reopen.js';
+
+/** What a user's module exports: adds callbacks and targets with ids from FIRST_USER_ID on. */
+export interface RegistrationModule {
+  register(registry: Registry): void;
+}
+
+export interface RegistrationParts {
+  readonly files: FileTable;
+  readonly reopens: ReopenCache;
+  readonly bufferIo: BufferIo;
+  readonly memories: readonly WebAssembly.Memory[];
+}
+
+export function createRegistry(parts: RegistrationParts, modules: readonly RegistrationModule[]): Registry {
+  const registry = new Registry();
+  const kernels: readonly PageKernel[] = parts.memories.map((memory) => createPageKernel(memory));
+  registry.addCallback(CallbackId.FILE_READV, fileReadv(parts.files));
+  registry.addCallback(CallbackId.SMGR_READV, smgrReadv(parts.files));
+  registry.addCallback(CallbackId.SHARED_BUFFER_READV, sharedBufferReadv(parts.bufferIo, kernels));
+  registry.addCallback(CallbackId.VERIFY_PAGES, verifyPages(parts.memories));
+  registry.addTarget(TargetId.FILE, fileTarget(parts.files, parts.reopens));
+  registry.addTarget(TargetId.SMGR, smgrTarget(parts.reopens, parts.files));
+  for (const module of modules) module.register(registry);
+  return registry;
+}

@@ -1,0 +1,95 @@
+/**
+ * The whole of an instance's shared memory: which regions there are, in which order, and how a thread finds
+ * them. The plan follows from the settings alone, so every thread computes the same one.
+ */
+import { WorkerControl, type WorkerRegion } from '../aio/method/worker/control.js';
+import { HandleTable, type HandleRegion } from '../aio/handle.js';
+import { BLOCK_SIZE, type ResolvedSettings } from '../base/settings.js';
+import { planBufferConditions } from '../buffer/buffer-io.js';
+import { MEMORY_BLOCKS } from '../buffer/buffer-manager.js';
+import { planBuffers, type BufferRegion } from '../buffer/pool.js';
+import { InstanceHeader, fingerprintOf } from '../shmem/header.js';
+import { IoMemory, type IoMemoryRegion } from '../shmem/io-memory.js';
+import { SegmentPlan, createSharedMemory } from '../shmem/segment.js';
+import { Slots, type SlotRegion } from '../shmem/slots.js';
+import { DataDirectories, type DataDirectoryRegion } from '../smgr/data-directories.js';
+import { Counters } from '../stats/counters.js';
+import { DescriptorBudget } from '../vfd/budget.js';
+import { FileTable, type FileTableRegion } from '../vfd/file-table.js';
+
+/** Raised whenever the meaning of shared memory changes without a change of its layout. */
+const SHARED_STATE_VERSION = 1;
+/** Files that may be open or read at the same time. */
+const FILE_TABLE_ENTRIES = 2048;
+
+/** What another thread needs to attach: pass it in `workerData`. */
+export interface InstanceHandle {
+  readonly control: WebAssembly.Memory;
+  /** The pool's memories, then the I/O memory. */
+  readonly memories: readonly WebAssembly.Memory[];
+  readonly settings: ResolvedSettings;
+  /** Modules with callbacks and targets of the user, by URL. */
+  readonly modules: readonly string[];
+  /** Module with hooks for tests, or null. */
+  readonly injection: string | null;
+}
+
+export interface InstancePlan {
+  readonly plan: SegmentPlan;
+  readonly header: number;
+  readonly slots: SlotRegion;
+  readonly counters: number;
+  readonly handles: HandleRegion;
+  readonly workers: WorkerRegion;
+  readonly files: FileTableRegion;
+  readonly budget: number;
+  readonly directories: DataDirectoryRegion;
+  readonly buffers: BufferRegion;
+  readonly bufferConditions: number;
+  readonly ioMemory: IoMemoryRegion;
+}
+
+export function planInstance(settings: ResolvedSettings): InstancePlan {
+  const plan = new SegmentPlan();
+  const header = InstanceHeader.plan(plan);
+  const slots = Slots.plan(plan, settings.maxBackends);
+  return {
+    plan,
+    header,
+    slots,
+    counters: Counters.plan(plan, slots.count),
+    handles: HandleTable.plan(
+      plan,
+      settings.maxBackends,
+      settings.ioMaxConcurrency,
+      settings.ioMaxCombineLimit,
+    ),
+    workers: WorkerControl.plan(plan),
+    files: FileTable.plan(plan, FILE_TABLE_ENTRIES),
+    budget: DescriptorBudget.plan(plan),
+    directories: DataDirectories.plan(plan),
+    buffers: planBuffers(plan, settings.sharedBuffers),
+    bufferConditions: planBufferConditions(plan),
+    ioMemory: IoMemory.plan(plan, settings.ioMemory),
+  };
+}
+
+/** The pool's memories and, last, the I/O memory. */
+export function createMemories(settings: ResolvedSettings): WebAssembly.Memory[] {
+  const memories: WebAssembly.Memory[] = [];
+  for (let left = settings.sharedBuffers; left > 0; left -= MEMORY_BLOCKS) {
+    memories.push(createSharedMemory(Math.min(left, MEMORY_BLOCKS) * BLOCK_SIZE));
+  }
+  memories.push(createSharedMemory(settings.ioMemory));
+  return memories;
+}
+
+/** What all threads must agree on: the plan, the settings, and the tables of callbacks and targets. */
+export function instanceFingerprint(
+  plan: InstancePlan,
+  settings: ResolvedSettings,
+  registrySignature: string,
+): number {
+  const regions = plan.plan.regions.map(({ name, start, words }) => `${name}@${start}+${words}`);
+  return fingerprintOf([`v${SHARED_STATE_VERSION}`, ...regions, JSON.stringify(settings), registrySignature]);
+}

@@ -1,0 +1,87 @@
+/** One thread's windows on an instance: what every role needs. Each role adds its own on top. */
+import type { LogSink } from '../base/log.js';
+import { InjectionPoints, type InjectionHooks } from '../aio/injection-points.js';
+import { AioThread } from '../aio/thread.js';
+import { BufferIo } from '../buffer/buffer-io.js';
+import { InstanceHeader } from '../shmem/header.js';
+import { Slots } from '../shmem/slots.js';
+import { SharedWords } from '../shmem/words.js';
+import { Counters } from '../stats/counters.js';
+import { DescriptorBudget } from '../vfd/budget.js';
+import { FileTable } from '../vfd/file-table.js';
+import { ReopenCache } from '../vfd/reopen.js';
+import { VfdCache } from '../vfd/vfd.js';
+import { createRegistry, type RegistrationModule } from './registrations.js';
+import { instanceFingerprint, planInstance, type InstanceHandle, type InstancePlan } from './shared-state.js';
+
+/** Modules that the instance names; imported before anything is attached. */
+export interface LoadedModules {
+  readonly registrations: readonly RegistrationModule[];
+  readonly injection: InjectionPoints | null;
+}
+
+export async function loadModules(handle: InstanceHandle): Promise<LoadedModules> {
+  const registrations: RegistrationModule[] = [];
+  for (const url of handle.modules) registrations.push((await import(url)) as RegistrationModule);
+  if (handle.injection === null) return { registrations, injection: null };
+  const { hooks } = (await import(handle.injection)) as { hooks: InjectionHooks };
+  return { registrations, injection: new InjectionPoints(hooks) };
+}
+
+/** The shared memory before a thread has a slot in it. */
+export class AttachedMemory {
+  readonly handle: InstanceHandle;
+  readonly plan: InstancePlan;
+  readonly words: SharedWords;
+  readonly slots: Slots;
+  readonly header: InstanceHeader;
+
+  constructor(handle: InstanceHandle) {
+    this.handle = handle;
+    this.plan = planInstance(handle.settings);
+    this.words = new SharedWords(handle.control);
+    this.slots = new Slots(this.words, this.plan.slots);
+    this.header = new InstanceHeader(this.words, this.plan.header);
+  }
+}
+
+export class ThreadParts {
+  readonly memory: AttachedMemory;
+  readonly slot: number;
+  readonly files: FileTable;
+  readonly vfds: VfdCache;
+  readonly reopens: ReopenCache;
+  readonly bufferIo: BufferIo;
+  readonly thread: AioThread;
+  readonly bytes: readonly Uint8Array<SharedArrayBuffer>[];
+  readonly fingerprint: number;
+
+  constructor(memory: AttachedMemory, slot: number, modules: LoadedModules, log: LogSink) {
+    const { handle, plan, words, slots, header } = memory;
+    this.memory = memory;
+    this.slot = slot;
+    const counters = new Counters(words, plan.counters, slot);
+    this.files = new FileTable(slots, slot, plan.files);
+    this.vfds = new VfdCache(this.files, new DescriptorBudget(words, plan.budget));
+    this.reopens = new ReopenCache(this.vfds, () => counters.count('reopens'));
+    this.bufferIo = new BufferIo(slots, plan.buffers, plan.bufferConditions);
+    const { files, reopens, bufferIo } = this;
+    const registry = createRegistry(
+      { files, reopens, bufferIo, memories: handle.memories },
+      modules.registrations,
+    );
+    this.fingerprint = instanceFingerprint(plan, handle.settings, registry.signature());
+    this.bytes = handle.memories.map((one) => new Uint8Array(one.buffer as SharedArrayBuffer));
+    this.thread = new AioThread({
+      slots,
+      header,
+      slot,
+      handles: plan.handles,
+      registry,
+      counters,
+      memories: this.bytes,
+      injection: modules.injection,
+      log,
+    });
+  }
+}

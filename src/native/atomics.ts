@@ -1,0 +1,56 @@
+/**
+ * 32-bit atomics on shared memory, sequentially consistent.
+ *
+ * V8 does not inline `Atomics.*`: each call costs three times as much as the exported WebAssembly function
+ * that does the same. This module keeps that choice in one place: the two constructors return the same
+ * interface and agree bit for bit.
+ *
+ * Waiting and waking (`Atomics.wait`, `notify`) are not here.
+ */
+import { instantiateOnMemory } from './wasm-module.js';
+
+/**
+ * Indices count 32-bit words from the start of the memory. Values are signed 32-bit integers. Every
+ * operation except `store` returns the value that was there before it.
+ */
+export interface WordAtomics {
+  load(index: number): number;
+  store(index: number, value: number): void;
+  add(index: number, value: number): number;
+  sub(index: number, value: number): number;
+  and(index: number, value: number): number;
+  or(index: number, value: number): number;
+  xor(index: number, value: number): number;
+  exchange(index: number, value: number): number;
+  /** Succeeded when the returned value is `expected`. */
+  compareExchange(index: number, expected: number, replacement: number): number;
+}
+
+const atomicsUrl = new URL('./atomics.wasm', import.meta.url);
+
+/**
+ * Atomics over `memory`, by WebAssembly. An index outside the memory throws a `WebAssembly.RuntimeError`.
+ *
+ * Create one per memory and thread and keep it: V8 inlines the call only where one call site always meets
+ * the same object.
+ */
+export function createWordAtomics(memory: WebAssembly.Memory): WordAtomics {
+  return instantiateOnMemory<WordAtomics>(atomicsUrl, memory);
+}
+
+/** The same in plain JavaScript: the twin for tests, and for hosts without WebAssembly threads. */
+export function createJsWordAtomics(memory: WebAssembly.Memory): WordAtomics {
+  const words = new Int32Array(memory.buffer);
+  return {
+    load: (index) => Atomics.load(words, index),
+    store: (index, value) => void Atomics.store(words, index, value),
+    add: (index, value) => Atomics.add(words, index, value),
+    sub: (index, value) => Atomics.sub(words, index, value),
+    and: (index, value) => Atomics.and(words, index, value),
+    or: (index, value) => Atomics.or(words, index, value),
+    xor: (index, value) => Atomics.xor(words, index, value),
+    exchange: (index, value) => Atomics.exchange(words, index, value),
+    compareExchange: (index, expected, replacement) =>
+      Atomics.compareExchange(words, index, expected, replacement),
+  };
+}

@@ -1,0 +1,142 @@
+/**
+ * Shared memory for I/O on plain files: a bounded pool of 8 kB units, leased in contiguous runs. A bitmap
+ * under a spin lock; first fit from a moving hint, so that a program that leases and returns in order
+ * finds its run at once.
+ *
+ * Who writes: `hint`, `free` and the bitmap the holder of `lock`; `version` is raised after units came
+ * back, and is what waiters watch. Leases belong to the threads that took them; a run that the kernel may
+ * still write into is returned only after its I/O has completed.
+ */
+import { ResourceExhaustedError } from '../base/errors.js';
+import { IO_MEMORY_UNIT } from '../base/settings.js';
+import { broadcast, CONDITION_WORDS_MAX } from './condition.js';
+import { CACHE_LINE_WORDS, declareLayout } from './layout.js';
+import type { SegmentPlan } from './segment.js';
+import type { Slots } from './slots.js';
+import { lockSpin, unlockSpin } from './spin-lock.js';
+import { WaitEvent, type Pending, type Waits } from './wait.js';
+
+const IoMemoryLayout = declareLayout(
+  'IoMemory',
+  { lock: 1, hint: 1, version: 1, waiters: CONDITION_WORDS_MAX },
+  CACHE_LINE_WORDS,
+);
+const AT = IoMemoryLayout.at;
+
+export interface IoMemoryRegion {
+  readonly start: number;
+  readonly units: number;
+}
+
+export class IoMemory {
+  readonly #slots: Slots;
+  readonly #slot: number;
+  readonly #region: IoMemoryRegion;
+  readonly #bitmap: number;
+
+  static plan(plan: SegmentPlan, bytes: number): IoMemoryRegion {
+    const units = bytes / IO_MEMORY_UNIT;
+    return { start: plan.reserve('io memory', IoMemoryLayout.words + Math.ceil(units / 32)), units };
+  }
+
+  constructor(slots: Slots, slot: number, region: IoMemoryRegion) {
+    this.#slots = slots;
+    this.#slot = slot;
+    this.#region = region;
+    this.#bitmap = region.start + IoMemoryLayout.words;
+  }
+
+  /** Bytes in all. */
+  get capacity(): number {
+    return this.#region.units * IO_MEMORY_UNIT;
+  }
+
+  /** Byte offset of a free run of at least `bytes`, or -1. */
+  tryLease(bytes: number): number {
+    const wanted = Math.max(1, Math.ceil(bytes / IO_MEMORY_UNIT));
+    this.#lock();
+    try {
+      const hint = this.#slots.words.get(this.#region.start + AT.hint);
+      let first = this.#findRun(hint, this.#region.units, wanted);
+      if (first < 0) first = this.#findRun(0, Math.min(this.#region.units, hint + wanted), wanted);
+      if (first < 0) return -1;
+      this.#mark(first, wanted, true);
+      this.#slots.words.set(this.#region.start + AT.hint, first + wanted);
+      return first * IO_MEMORY_UNIT;
+    } finally {
+      this.#unlock();
+    }
+  }
+
+  /** Step: as `tryLease`, waiting until enough has come back. */
+  lease(waits: Waits, bytes: number): number | Pending {
+    if (bytes > this.capacity) {
+      throw new ResourceExhaustedError(
+        `${bytes} bytes of I/O memory were asked for, there are ${this.capacity} in all`,
+        {
+          hint: 'Create the instance with a larger ioMemory.',
+        },
+      );
+    }
+    const { version, waiters } = AT;
+    const seen = this.#slots.words.load(this.#region.start + version);
+    const offset = this.tryLease(bytes);
+    if (offset >= 0) return offset;
+    return waits.waitFor(
+      WaitEvent.IoMemory,
+      this.#region.start + waiters,
+      this.#region.start + version,
+      seen,
+      bytes,
+      0,
+    );
+  }
+
+  /** Gives a run back; `offset` and `bytes` as at the lease. */
+  release(offset: number, bytes: number): void {
+    this.#lock();
+    this.#mark(offset / IO_MEMORY_UNIT, Math.max(1, Math.ceil(bytes / IO_MEMORY_UNIT)), false);
+    this.#unlock();
+    this.#slots.words.add(this.#region.start + AT.version, 1);
+    broadcast(this.#slots, this.#region.start + AT.waiters);
+  }
+
+  /** Units in use, for tests and statistics. */
+  get unitsInUse(): number {
+    let used = 0;
+    for (let unit = 0; unit < this.#region.units; unit++) if (this.#isUsed(unit)) used++;
+    return used;
+  }
+
+  #lock(): void {
+    this.#slots.enterCritical(this.#slot);
+    lockSpin(this.#slots, this.#region.start + AT.lock, this.#slot);
+  }
+
+  #unlock(): void {
+    unlockSpin(this.#slots, this.#region.start + AT.lock);
+    this.#slots.leaveCritical(this.#slot);
+  }
+
+  #isUsed(unit: number): boolean {
+    return ((this.#slots.words.get(this.#bitmap + (unit >>> 5)) >>> (unit & 31)) & 1) !== 0;
+  }
+
+  #findRun(from: number, to: number, wanted: number): number {
+    let run = 0;
+    for (let unit = from; unit < to; unit++) {
+      run = this.#isUsed(unit) ? 0 : run + 1;
+      if (run === wanted) return unit - wanted + 1;
+    }
+    return -1;
+  }
+
+  #mark(first: number, count: number, used: boolean): void {
+    const { words } = this.#slots;
+    for (let unit = first; unit < first + count; unit++) {
+      const word = this.#bitmap + (unit >>> 5);
+      const bit = 1 << (unit & 31);
+      words.set(word, used ? words.get(word) | bit : words.get(word) & ~bit);
+    }
+  }
+}

@@ -1,0 +1,150 @@
+/**
+ * Slots: one for each thread that takes part in an instance, PostgreSQL's process array. A slot carries
+ * the thread's identity, its latch, what it waits for, and how many critical sections it is in.
+ *
+ * Slots are numbered: backends first, then I/O workers, then the supervisor. The number fits in eight
+ * bits, so that an executor word can hold it beside a generation.
+ *
+ * Who writes: `status` moves FREE → ATTACHED by the thread that takes the slot (compare-and-swap), and back
+ * by that thread, or by the supervisor once the thread has ended. `threadId`, `startTime`, `wait*` and
+ * `criticalSections` are written by the slot's own thread only and may be read by all; identity is written
+ * between CLAIMED and ATTACHED. The latch words are described in latch.ts.
+ */
+import { assert } from '../base/assert.js';
+import { ResourceExhaustedError } from '../base/errors.js';
+import { CACHE_LINE_WORDS, declareLayout, type Layout } from './layout.js';
+import type { SegmentPlan } from './segment.js';
+import type { ThreadIdentity } from './thread-identity.js';
+import type { SharedWords } from './words.js';
+
+const slotFields = {
+  status: 1,
+  threadId: 1,
+  startTime: 2,
+  latchSleepers: 1,
+  latchBlocking: 1,
+  latchAsync: 1,
+  criticalSections: 1,
+  waitEvent: 1,
+  waitObject: 1,
+  waitGeneration: 1,
+} as const;
+export const SlotLayout: Layout<typeof slotFields> = declareLayout('Slot', slotFields, CACHE_LINE_WORDS);
+
+export const SlotStatus = { FREE: 0, CLAIMED: 1, ATTACHED: 2 } as const;
+
+/** At most 32 I/O workers: the idle mask is one word. PostgreSQL's MAX_IO_WORKERS. */
+export const MAX_IO_WORKERS = 32;
+/** Slot numbers must fit into eight bits, one value being kept for "nobody". */
+export const MAX_SLOTS = 255;
+export const MAX_BACKENDS_LIMIT: number = MAX_SLOTS - MAX_IO_WORKERS - 1;
+
+export interface SlotRegion {
+  readonly start: number;
+  readonly maxBackends: number;
+  readonly count: number;
+}
+
+export class Slots {
+  readonly words: SharedWords;
+  readonly region: SlotRegion;
+
+  static plan(plan: SegmentPlan, maxBackends: number): SlotRegion {
+    const count = maxBackends + MAX_IO_WORKERS + 1;
+    assert(count <= MAX_SLOTS, `${maxBackends} backends need ${count} slots, ${MAX_SLOTS} are possible`);
+    return { start: plan.reserve('slots', count * SlotLayout.words), maxBackends, count };
+  }
+
+  constructor(words: SharedWords, region: SlotRegion) {
+    this.words = words;
+    this.region = region;
+  }
+
+  /** First word of a slot. */
+  base(slot: number): number {
+    return this.region.start + slot * SlotLayout.words;
+  }
+
+  workerSlot(workerId: number): number {
+    return this.region.maxBackends + workerId;
+  }
+
+  get supervisorSlot(): number {
+    return this.region.maxBackends + MAX_IO_WORKERS;
+  }
+
+  isBackend(slot: number): boolean {
+    return slot < this.region.maxBackends;
+  }
+
+  describe(slot: number): string {
+    if (this.isBackend(slot)) return `backend ${slot}`;
+    return slot === this.supervisorSlot ? 'supervisor' : `I/O worker ${slot - this.region.maxBackends}`;
+  }
+
+  status(slot: number): number {
+    return this.words.load(this.base(slot) + SlotLayout.at.status);
+  }
+
+  /** Takes a free backend slot for the calling thread. */
+  claimBackend(identity: ThreadIdentity): number {
+    for (let slot = 0; slot < this.region.maxBackends; slot++) {
+      if (this.tryClaim(slot, identity)) return slot;
+    }
+    throw new ResourceExhaustedError(
+      `all ${this.region.maxBackends} backends of this instance are attached`,
+      {
+        hint: 'Close a backend, or create the instance with a higher maxBackends.',
+      },
+    );
+  }
+
+  tryClaim(slot: number, identity: ThreadIdentity): boolean {
+    const base = this.base(slot);
+    if (
+      this.words.compareExchange(base + SlotLayout.at.status, SlotStatus.FREE, SlotStatus.CLAIMED) !==
+      SlotStatus.FREE
+    ) {
+      return false;
+    }
+    this.words.set(base + SlotLayout.at.threadId, identity.threadId);
+    this.words.setWide(base + SlotLayout.at.startTime, identity.startTime);
+    this.words.set(base + SlotLayout.at.criticalSections, 0);
+    this.words.store(base + SlotLayout.at.status, SlotStatus.ATTACHED); // publishes the identity
+    return true;
+  }
+
+  release(slot: number): void {
+    const base = this.base(slot);
+    this.words.set(base + SlotLayout.at.waitEvent, 0);
+    this.words.store(base + SlotLayout.at.latchSleepers, 0);
+    this.words.store(base + SlotLayout.at.status, SlotStatus.FREE);
+  }
+
+  identity(slot: number): ThreadIdentity {
+    const base = this.base(slot);
+    return {
+      threadId: this.words.get(base + SlotLayout.at.threadId),
+      startTime: this.words.getWide(base + SlotLayout.at.startTime),
+    };
+  }
+
+  /**
+   * Critical sections: a thread that dies between these two leaves shared state torn, and the instance
+   * crashes. They are few: see the callers. Plain writes: the atomic operations inside the section order
+   * them, and others look only after the thread has ended.
+   */
+  enterCritical(slot: number): void {
+    const word = this.base(slot) + SlotLayout.at.criticalSections;
+    this.words.set(word, this.words.get(word) + 1);
+  }
+
+  leaveCritical(slot: number): void {
+    const word = this.base(slot) + SlotLayout.at.criticalSections;
+    this.words.set(word, this.words.get(word) - 1);
+  }
+
+  inCritical(slot: number): boolean {
+    return this.words.load(this.base(slot) + SlotLayout.at.criticalSections) !== 0;
+  }
+}

@@ -1,0 +1,291 @@
+/**
+ * Waiting. A core operation is a step function: it returns its result, or PENDING after saying what it
+ * waits for with `waitFor`. It never sleeps. Two drivers run it: `block`, for threads that may block, and
+ * `until`, for event loops. A simulator can be a third.
+ *
+ * What a step waits for is a word that it read (`watch`, and the value seen) and the condition whose
+ * waiters are woken after that word changes. The driver joins the condition, reads the word once more,
+ * and sleeps only if it still holds the value: so a change between the step's look and the sleep is
+ * never missed (the orders are in latch.ts and condition.ts).
+ *
+ * Sleeps are timed slices. Each slice checks that the instance lives and runs the step again, so that a
+ * step can notice what nobody will wake it for (a worker that died).
+ */
+import { fail } from '../base/assert.js';
+import { hasJoined, joinCondition } from './condition.js';
+import type { InstanceHeader } from './header.js';
+import { OwnLatch, setLatch } from './latch.js';
+import { SlotLayout, type Slots } from './slots.js';
+
+export const PENDING: unique symbol = Symbol('pending');
+export type Pending = typeof PENDING;
+export type Step<T> = () => T | Pending;
+
+/** What a backend can wait for; the names are PostgreSQL's wait events where it has them. */
+export const WaitEvent = {
+  None: 0,
+  AioIoCompletion: 1,
+  BufferIo: 2,
+  AioHandle: 3,
+  AioHandleTurn: 4,
+  IoMemory: 5,
+} as const;
+export type WaitEvent = (typeof WaitEvent)[keyof typeof WaitEvent];
+
+const eventNames = Object.fromEntries(Object.entries(WaitEvent).map(([name, id]) => [id, name]));
+export function waitEventName(event: number): string | null {
+  return event === WaitEvent.None ? null : (eventNames[event] ?? `event ${event}`);
+}
+
+const SLICE_MILLIS = 100;
+/** Stands for "something in this thread", which no other thread can bring about. */
+const OWN_THREAD = -1;
+
+interface AsyncWaiter {
+  readonly step: Step<unknown>;
+  readonly resolve: (value: unknown) => void;
+  readonly reject: (reason: unknown) => void;
+  event: number;
+  object: number;
+  generation: number;
+  condition: number;
+  watch: number;
+  seen: number;
+}
+
+/** What runs around sleeping; the layers above fill it in. */
+export interface WaitHooks {
+  /** Submits what is staged: whoever is about to sleep submits first. */
+  beforeSleep: () => void;
+  /** Throws, or marks the instance as crashed, when nobody supervises any more. Runs once a slice. */
+  checkSupervised: () => void;
+}
+
+export class Waits {
+  readonly hooks: WaitHooks = { beforeSleep: () => undefined, checkSupervised: () => undefined };
+  /** How often this backend really slept or returned to its loop. */
+  sleeps = 0;
+
+  readonly #slots: Slots;
+  readonly #header: InstanceHeader;
+  readonly #slot: number;
+  readonly #latch: OwnLatch;
+  readonly #asyncWaiters: AsyncWaiter[] = [];
+  #loopSleeping = false;
+  #pumping = false;
+  #keepAlive: NodeJS.Timeout | undefined;
+
+  // The descriptor of the last step that returned PENDING.
+  #event = 0;
+  #object = 0;
+  #generation = 0;
+  #condition = OWN_THREAD;
+  #watch = 0;
+  #seen = 0;
+
+  constructor(slots: Slots, header: InstanceHeader, slot: number) {
+    this.#slots = slots;
+    this.#header = header;
+    this.#slot = slot;
+    this.#latch = new OwnLatch(slots, slot);
+  }
+
+  /** For a step: wait until `watch` no longer holds `seen`; whoever changes it wakes `condition`. */
+  waitFor(
+    event: WaitEvent,
+    condition: number,
+    watch: number,
+    seen: number,
+    object: number,
+    generation: number,
+  ): Pending {
+    this.#event = event;
+    this.#condition = condition;
+    this.#watch = watch;
+    this.#seen = seen;
+    this.#object = object;
+    this.#generation = generation;
+    return PENDING;
+  }
+
+  /** For a step: wait until another task of this thread calls `poke`. */
+  waitForOwnThread(event: WaitEvent): Pending {
+    return this.waitFor(event, OWN_THREAD, 0, 0, 0, 0);
+  }
+
+  /** Runs a step to its end, blocking the thread where it must. */
+  block<T>(step: Step<T>): T {
+    for (;;) {
+      const result = step();
+      if (result !== PENDING) return result;
+      this.#blockOnce();
+    }
+  }
+
+  #blockOnce(): void {
+    const { words } = this.#slots;
+    const condition = this.#condition;
+    const watch = this.#watch;
+    const seen = this.#seen;
+    if (condition === OWN_THREAD) {
+      fail(
+        `blocking here would wait for this thread itself (${String(waitEventName(this.#event))}); use the awaiting form`,
+      );
+    }
+    this.#publish(this.#event, this.#object, this.#generation);
+    this.hooks.beforeSleep();
+    const latch = this.#latch.announceBlocking();
+    try {
+      joinCondition(this.#slots, condition, this.#slot);
+      if (words.load(watch) === seen) {
+        this.sleeps++;
+        if (!this.#latch.sleep(latch, SLICE_MILLIS)) this.hooks.checkSupervised();
+      }
+    } finally {
+      this.#latch.retractBlocking();
+      this.#publish(0, 0, 0);
+    }
+    this.#header.checkCrashed();
+  }
+
+  /** Runs a step to its end, returning to the event loop where it must. */
+  until<T>(step: Step<T>): Promise<T> {
+    let result: T | Pending;
+    try {
+      result = step();
+    } catch (error) {
+      return Promise.reject(error as Error);
+    }
+    if (result !== PENDING) return Promise.resolve(result);
+    return new Promise<T>((resolve, reject) => {
+      const waiter = this.#newWaiter(step, resolve as (value: unknown) => void, reject);
+      this.#asyncWaiters.push(waiter);
+      this.#keepAlive ??= setInterval(() => this.#slice(), SLICE_MILLIS);
+      this.hooks.beforeSleep();
+      this.#pump();
+    });
+  }
+
+  #newWaiter(
+    step: Step<unknown>,
+    resolve: AsyncWaiter['resolve'],
+    reject: AsyncWaiter['reject'],
+  ): AsyncWaiter {
+    const waiter = {
+      step,
+      resolve,
+      reject,
+      event: 0,
+      object: 0,
+      generation: 0,
+      condition: OWN_THREAD,
+      watch: 0,
+      seen: 0,
+    };
+    this.#describe(waiter);
+    return waiter;
+  }
+
+  #describe(waiter: AsyncWaiter): void {
+    waiter.event = this.#event;
+    waiter.object = this.#object;
+    waiter.generation = this.#generation;
+    waiter.condition = this.#condition;
+    waiter.watch = this.#watch;
+    waiter.seen = this.#seen;
+  }
+
+  /** Something changed that tasks of this very thread may wait for. */
+  poke(): void {
+    if (this.#asyncWaiters.length > 0) setLatch(this.#slots, this.#slot);
+  }
+
+  /**
+   * Lets every waiter look, settles those that are done, and sleeps in the loop while any is left.
+   * Steps run in the order in which they began to wait; what they start is submitted before the sleep.
+   */
+  #pump(runAll = false): void {
+    if (this.#pumping) return; // a step added a waiter: the loop below reaches it
+    const latch = this.#latch.announceAsync();
+    this.#pumping = true;
+    for (let index = 0; index < this.#asyncWaiters.length; index++) {
+      const waiter = this.#asyncWaiters[index] as AsyncWaiter;
+      if (this.#look(waiter, runAll)) {
+        this.#asyncWaiters.splice(index, 1);
+        index--;
+      }
+    }
+    this.#pumping = false;
+    if (this.#asyncWaiters.length === 0) {
+      this.#stopWaiting();
+      return;
+    }
+    this.hooks.beforeSleep();
+    this.#publishFirstWaiter();
+    if (this.#loopSleeping) return;
+    this.#loopSleeping = true;
+    void this.#latch.sleepAsync(latch).then(() => {
+      this.#loopSleeping = false;
+      this.sleeps++;
+      if (this.#asyncWaiters.length > 0) this.#pump();
+    });
+  }
+
+  /** True when the waiter was settled. Joins its condition before it looks for the last time. */
+  #look(waiter: AsyncWaiter, run: boolean): boolean {
+    const { words } = this.#slots;
+    for (;;) {
+      if (waiter.condition !== OWN_THREAD && !run) {
+        if (!hasJoined(this.#slots, waiter.condition, this.#slot))
+          joinCondition(this.#slots, waiter.condition, this.#slot);
+        if (words.load(waiter.watch) === waiter.seen) return false;
+      }
+      run = false;
+      try {
+        this.#header.checkCrashed();
+        const result = waiter.step();
+        if (result !== PENDING) {
+          waiter.resolve(result);
+          return true;
+        }
+      } catch (error) {
+        waiter.reject(error);
+        return true;
+      }
+      this.#describe(waiter);
+      if (waiter.condition === OWN_THREAD) return false;
+    }
+  }
+
+  #slice(): void {
+    try {
+      this.hooks.checkSupervised();
+    } catch {
+      // Marked as crashed: every waiter is rejected with the reason below.
+    }
+    this.#pump(true);
+  }
+
+  #stopWaiting(): void {
+    this.#latch.retractAsync();
+    clearInterval(this.#keepAlive);
+    this.#keepAlive = undefined;
+    this.#publish(0, 0, 0);
+    // A pending sleep is woken, so that it does not outlive the waiters: the word has changed for it.
+    if (this.#loopSleeping) this.#latch.wakeAsync();
+  }
+
+  #publishFirstWaiter(): void {
+    const first = this.#asyncWaiters[0];
+    if (first !== undefined) this.#publish(first.event, first.object, first.generation);
+  }
+
+  /** Shows others what this backend waits for; they read it without a lock. */
+  #publish(event: number, object: number, generation: number): void {
+    const { words } = this.#slots;
+    const base = this.#slots.base(this.#slot);
+    words.set(base + SlotLayout.at.waitObject, object);
+    words.set(base + SlotLayout.at.waitGeneration, generation);
+    words.store(base + SlotLayout.at.waitEvent, event);
+  }
+}

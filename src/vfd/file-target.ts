@@ -1,0 +1,114 @@
+/**
+ * The FILE target: an I/O on any file, of any length. Its identity is an entry of the file table; the
+ * position is kept too, for messages.
+ */
+import type { AioCallback, AioTarget } from '../aio/callback.js';
+import { HandleFlag, type IoHandle } from '../aio/handle.js';
+import { CallbackId, TargetId } from '../aio/ids.js';
+import { ResultStatus, type AioReturn } from '../aio/result.js';
+import { ReadFailedError, ShortReadError } from '../base/errors.js';
+import type { FileTable } from './file-table.js';
+import type { ReopenCache } from './reopen.js';
+import { NO_ENTRY, type Vfd } from './vfd.js';
+
+/** Words of the target's data. The first two are the same for every target that is a file. */
+export const FileWord = {
+  ENTRY: 0,
+  GENERATION: 1,
+  POSITION_LOW: 2,
+  POSITION_HIGH: 3,
+  BYTES: 4,
+  FIRST_BLOCK: 5,
+} as const;
+
+/** Puts a file's identity into a handle; a file that other threads cannot find is read by its issuer. */
+export function identifyFile(io: IoHandle, vfd: Vfd): void {
+  io.setTargetWord(FileWord.ENTRY, vfd.entry);
+  io.setTargetWord(FileWord.GENERATION, vfd.entryGeneration);
+  if (vfd.entry === NO_ENTRY) io.setFlag(HandleFlag.SYNCHRONOUS);
+  if (!vfd.direct) io.setFlag(HandleFlag.BUFFERED);
+}
+
+/** Makes the FILE target of a handle. `firstBlock` is for callbacks that know blocks. */
+export function setFileTarget(
+  io: IoHandle,
+  vfd: Vfd,
+  position: number,
+  bytes: number,
+  firstBlock: number,
+): void {
+  io.setTarget(TargetId.FILE, CallbackId.FILE_READV);
+  identifyFile(io, vfd);
+  io.setTargetWord(FileWord.POSITION_LOW, position | 0);
+  io.setTargetWord(FileWord.POSITION_HIGH, Math.floor(position / 0x1_0000_0000));
+  io.setTargetWord(FileWord.BYTES, bytes);
+  io.setTargetWord(FileWord.FIRST_BLOCK, firstBlock | 0);
+}
+
+export function fileTarget(table: FileTable, reopens: ReopenCache): AioTarget {
+  return {
+    name: 'file',
+    callback: CallbackId.FILE_READV,
+    describe: (data) => {
+      const entry = data[FileWord.ENTRY] as number;
+      const known = entry !== NO_ENTRY && table.generation(entry) === data[FileWord.GENERATION];
+      return known ? table.identity(entry).path : 'a file that is closed';
+    },
+    reopen: (io) => reopenFile(io, reopens),
+  };
+}
+
+export function reopenFile(io: IoHandle, reopens: ReopenCache): number {
+  return reopens.reopen(io, io.targetWord(FileWord.ENTRY), io.targetWord(FileWord.GENERATION));
+}
+
+/** Holds the file table's entry from staging to reclaiming: both run in the issuer, once each. */
+export function holdEntry(io: IoHandle, table: FileTable): void {
+  const entry = io.targetWord(FileWord.ENTRY);
+  if (entry !== NO_ENTRY) table.tryReference(entry);
+}
+
+export function releaseEntry(io: IoHandle, table: FileTable): void {
+  const entry = io.targetWord(FileWord.ENTRY);
+  if (entry !== NO_ENTRY) table.release(entry);
+}
+
+/** Slot 0 of FILE reads. Fewer bytes than asked for is PARTIAL: where a file ends is its reader's business. */
+export function fileReadv(table: FileTable): AioCallback {
+  return {
+    name: 'file_readv',
+    stage: (io) => {
+      holdEntry(io, table);
+    },
+    completeShared: (io, result) => {
+      if (result.value < 0) {
+        result.status = ResultStatus.ERROR;
+        result.reporter = CallbackId.FILE_READV;
+        result.errorData = -result.value;
+      } else if (result.value < io.bytes) {
+        result.status = ResultStatus.PARTIAL;
+        result.reporter = CallbackId.FILE_READV;
+      }
+    },
+    completeLocal: (io) => {
+      releaseEntry(io, table);
+    },
+    report: (result) => fileReadError(result),
+  };
+}
+
+function fileReadError(result: AioReturn): Error {
+  const position = filePosition(result.targetData);
+  const bytes = result.targetData[FileWord.BYTES] as number;
+  const what = `${bytes} bytes at position ${position} of "${result.description}"`;
+  const fields = { path: result.description };
+  return result.status === ResultStatus.PARTIAL
+    ? new ShortReadError(what, result.value, bytes, fields)
+    : new ReadFailedError(what, { ...fields, errno: result.errorData });
+}
+
+export function filePosition(data: Int32Array): number {
+  return (
+    ((data[FileWord.POSITION_LOW] as number) >>> 0) + (data[FileWord.POSITION_HIGH] as number) * 0x1_0000_0000
+  );
+}

@@ -1,0 +1,186 @@
+/**
+ * Virtual file descriptors: files stay open for their users while kernel descriptors are kept in a cache
+ * of limited size, the least recently used closed first. PostgreSQL's fd.c.
+ *
+ * A kernel descriptor is opened, used and closed by one thread (Node closes what `fs.open` gave a thread
+ * when that thread ends). What other threads need to read the same file is in the file table.
+ */
+import { closeSync, constants as fsConstants, fstatSync, openSync } from 'node:fs';
+import { constants } from 'node:os';
+import { errnoOf } from '../base/system-errors.js';
+import { IoError, ReadFailedError } from '../base/errors.js';
+import type { DescriptorBudget } from './budget.js';
+import type { FileTable } from './file-table.js';
+
+const { ENOENT, EMFILE, ENFILE, EINVAL } = constants.errno;
+const CLOSED = -1;
+/** No entry in the file table: I/O on this file runs in its issuer. */
+export const NO_ENTRY = -1;
+
+export interface VfdHooks {
+  /** Runs before a kernel descriptor is closed: submits what is staged on it, waits where that is needed. */
+  beforeClose: (fd: number) => void;
+}
+
+export interface OpenOptions {
+  /** Past the page cache. Position, length and memory must then be aligned. */
+  direct?: boolean;
+}
+
+/** A file that is open for this thread, whether or not a kernel descriptor is. */
+export class Vfd {
+  readonly path: string;
+  readonly openFlags: number;
+  readonly device: bigint;
+  readonly inode: bigint;
+  /** Index in the file table, with a reference held, or NO_ENTRY. */
+  readonly entry: number;
+  readonly entryGeneration: number;
+  fd: number;
+  /** Position in the cache's order of use. */
+  lastUse = 0;
+
+  constructor(
+    path: string,
+    openFlags: number,
+    fd: number,
+    identity: { dev: bigint; ino: bigint },
+    table: FileTable,
+  ) {
+    this.path = path;
+    this.openFlags = openFlags;
+    this.fd = fd;
+    this.device = identity.dev;
+    this.inode = identity.ino;
+    this.entry = table.acquire({ path, openFlags, device: this.device, inode: this.inode });
+    this.entryGeneration = this.entry === NO_ENTRY ? 0 : table.generation(this.entry);
+  }
+
+  get direct(): boolean {
+    return (this.openFlags & fsConstants.O_DIRECT) !== 0;
+  }
+}
+
+export class VfdCache {
+  readonly hooks: VfdHooks = { beforeClose: () => undefined };
+  readonly table: FileTable;
+  readonly #budget: DescriptorBudget;
+  readonly #open = new Set<Vfd>();
+  #clock = 0;
+
+  constructor(table: FileTable, budget: DescriptorBudget) {
+    this.table = table;
+    this.#budget = budget;
+  }
+
+  /** Opens a regular file for reading. Throws an IoError with the errno. */
+  open(path: string, options: OpenOptions = {}): Vfd {
+    const flags = fsConstants.O_RDONLY | (options.direct === true ? fsConstants.O_DIRECT : 0);
+    const fd = this.openKernel(path, flags);
+    if (fd < 0) throw openError(path, -fd, options.direct === true);
+    const stat = fstatSync(fd, { bigint: true });
+    if (!stat.isFile()) {
+      this.#closeKernel(fd);
+      throw new IoError('ERR_PGAIO_NOT_A_FILE', `"${path}" is not a regular file`, { path });
+    }
+    const vfd = new Vfd(path, flags, fd, stat, this.table);
+    vfd.lastUse = ++this.#clock;
+    this.#open.add(vfd);
+    return vfd;
+  }
+
+  /** The kernel descriptor, opened again if the cache had closed it; -errno when that fails. */
+  use(vfd: Vfd): number {
+    vfd.lastUse = ++this.#clock;
+    if (vfd.fd !== CLOSED) return vfd.fd;
+    vfd.fd = this.openVerified(vfd.path, vfd.openFlags, vfd.device, vfd.inode);
+    if (vfd.fd >= 0) {
+      this.#open.add(vfd);
+      return vfd.fd;
+    }
+    const failure = vfd.fd;
+    vfd.fd = CLOSED;
+    return failure;
+  }
+
+  /** As `use`, throwing. */
+  useOrThrow(vfd: Vfd): number {
+    const fd = this.use(vfd);
+    if (fd < 0) throw openError(vfd.path, -fd, vfd.direct);
+    return fd;
+  }
+
+  close(vfd: Vfd): void {
+    this.#closeDescriptor(vfd);
+    if (vfd.entry !== NO_ENTRY) this.table.release(vfd.entry);
+  }
+
+  #closeDescriptor(vfd: Vfd): void {
+    if (vfd.fd === CLOSED) return;
+    this.hooks.beforeClose(vfd.fd);
+    this.#open.delete(vfd);
+    const { fd } = vfd;
+    vfd.fd = CLOSED;
+    this.#closeKernel(fd);
+  }
+
+  /** Closes every kernel descriptor; files stay open virtually. */
+  closeDescriptors(): void {
+    for (const vfd of this.#open) this.#closeDescriptor(vfd);
+  }
+
+  #closeLeastRecentlyUsed(): boolean {
+    let oldest: Vfd | undefined;
+    for (const vfd of this.#open) if (oldest === undefined || vfd.lastUse < oldest.lastUse) oldest = vfd;
+    if (oldest === undefined) return false;
+    this.#closeDescriptor(oldest);
+    return true;
+  }
+
+  /** open(2) under the budget; -errno when the kernel refuses. */
+  openKernel(path: string, flags: number): number {
+    while (!this.#budget.tryTake()) {
+      if (!this.#closeLeastRecentlyUsed()) return -EMFILE;
+    }
+    for (;;) {
+      try {
+        return openSync(path, flags);
+      } catch (error) {
+        const errno = errnoOf(error, ENOENT);
+        if ((errno === EMFILE || errno === ENFILE) && this.#closeLeastRecentlyUsed()) continue;
+        this.#budget.giveBack();
+        return -errno;
+      }
+    }
+  }
+
+  /** Opens `path` if it still is the same file; -ENOENT when it is another. */
+  openVerified(path: string, flags: number, device: bigint, inode: bigint): number {
+    const fd = this.openKernel(path, flags);
+    if (fd < 0) return fd;
+    const stat = fstatSync(fd, { bigint: true });
+    if (stat.dev === device && stat.ino === inode) return fd;
+    this.#closeKernel(fd);
+    return -ENOENT;
+  }
+
+  #closeKernel(fd: number): void {
+    closeSync(fd);
+    this.#budget.giveBack();
+  }
+
+  closeReopened(fd: number): void {
+    this.#closeKernel(fd);
+  }
+}
+
+function openError(path: string, errno: number, direct: boolean): IoError {
+  if (errno === EINVAL && direct) {
+    return new IoError('ERR_PGAIO_NO_DIRECT_IO', `the file system of "${path}" does not support O_DIRECT`, {
+      path,
+      errno,
+      hint: 'Read it through the page cache.',
+    });
+  }
+  return new ReadFailedError(`"${path}"`, { path, errno });
+}
