@@ -37,6 +37,8 @@ export class Aio {
   #handedOut: IoHandle | null = null;
   #staged: IoHandle[] = [];
   #submitting: IoHandle[] = [];
+  /** Tasks that want a handle, in the order in which they asked. */
+  readonly #turns: object[] = [];
   #batchScope: Scope | null = null;
   #inBatch = false;
   readonly #resources: ScopedResources[] = [];
@@ -70,11 +72,9 @@ export class Aio {
     scope.assertOpen();
     if (this.#handedOut !== null) fail('API violation: only one I/O handle can be handed out at a time');
     if (this.#staged.length >= SUBMIT_BATCH_SIZE) this.submitStaged();
-    if (this.#free.length === 0) {
-      this.reclaimCompleted();
-      if (this.#free.length === 0) this.submitStaged();
-      if (this.#free.length === 0) this.reclaimCompleted();
-      if (this.#free.length === 0) return this.#waitForOldest(WaitEvent.AioHandle);
+    while (this.#free.length === 0 && this.reclaimCompleted() === 0) {
+      if (this.#staged.length > 0) this.submitStaged();
+      else if (this.#waitForOldest(WaitEvent.AioHandle) === PENDING) return PENDING;
     }
     return this.#handOut(this.#free.pop() as number, scope, result);
   }
@@ -93,12 +93,15 @@ export class Aio {
   }
 
   /**
-   * Waits for a handle and calls `fill`, which must start the I/O before it returns and cannot await.
+   * Waits for a handle, in the order of the calls, and calls `fill`, which must start the I/O before it returns and cannot await.
    * Resolves with what `fill` returned once the I/O is started.
    */
   withHandle<T>(scope: Scope, result: AioReturn | null, fill: (io: IoHandle) => T): Promise<Awaited<T>> {
+    const turn = {};
+    this.#turns.push(turn);
     return this.waits.until(() => {
-      const io = this.acquire(scope, result);
+      if (this.#turns[0] !== turn) return this.waits.waitForOwnThread(WaitEvent.AioHandleTurn);
+      const io = this.#acquireInTurn(scope, result);
       if (io === PENDING) return PENDING;
       try {
         const returned = fill(io);
@@ -106,12 +109,24 @@ export class Aio {
           !(returned instanceof Promise),
           'fill must start the I/O synchronously; it returned a promise',
         );
-        assert(this.#handedOut !== io, `fill returned without starting the I/O: ${io.describe()}`);
+        if (this.#handedOut === io) fail(`fill returned without starting the I/O: ${io.describe()}`);
         return returned as Awaited<T>;
       } finally {
         if (this.#handedOut === io) this.release(io);
       }
     });
+  }
+
+  /** Whoever is behind has its turn in the same round: those who wait for it are asked in every one. */
+  #acquireInTurn(scope: Scope, result: AioReturn | null): IoHandle | Pending {
+    let waiting = false;
+    try {
+      const io = this.acquire(scope, result);
+      waiting = io === PENDING;
+      return io;
+    } finally {
+      if (!waiting) this.#turns.shift();
+    }
   }
 
   #handOut(local: number, scope: Scope, result: AioReturn | null): IoHandle {
@@ -126,7 +141,7 @@ export class Aio {
 
   /** Gives back a handle that was not used. */
   release(io: IoHandle): void {
-    assert(io === this.#handedOut, `release in an unexpected state: ${io.describe()}`);
+    if (io !== this.#handedOut) fail(`release in an unexpected state: ${io.describe()}`);
     this.#handedOut = null;
     const local = io.index - this.#first;
     this.#forget(local);
@@ -147,8 +162,8 @@ export class Aio {
   }
 
   #start(io: IoHandle, operation: Operation, fd: number, offset: number): void {
-    assert(io === this.#handedOut, `only the handed-out handle can be started: ${io.describe()}`);
-    assert(io.target !== 0, `an I/O needs a target: ${io.describe()}`);
+    if (io !== this.#handedOut) fail(`only the handed-out handle can be started: ${io.describe()}`);
+    if (io.target === 0) fail(`an I/O needs a target: ${io.describe()}`);
     io.define(operation, fd, offset);
     this.#handedOut = null;
     this.#link(io.index - this.#first);
@@ -169,10 +184,9 @@ export class Aio {
   /** This thread becomes the executor before others can see the I/O, so nobody can take it over. */
   #runInline(io: IoHandle, fd: number): void {
     const { generation } = io;
-    assert(
-      io.tryBecomeExecutor(this.thread.slot, generation),
-      `somebody runs an I/O that was not staged: ${io.describe()}`,
-    );
+    if (!io.tryBecomeExecutor(this.thread.slot, generation)) {
+      fail(`somebody runs an I/O that was not staged: ${io.describe()}`);
+    }
     io.move(HandleState.DEFINED, HandleState.STAGED);
     io.tryMove(HandleState.STAGED, HandleState.SUBMITTED, generation); // a waiter may have made this move
     this.thread.counters.count('inlineExecutions');
@@ -236,7 +250,7 @@ export class Aio {
         return true;
       }
       if (own) {
-        assert(state !== HandleState.HANDED_OUT, `waiting for an I/O that was not started: ${io.describe()}`);
+        if (state === HandleState.HANDED_OUT) fail(`waiting for an I/O that was not started: ${io.describe()}`);
         if (state === HandleState.STAGED) this.submitStaged();
       }
       this.ops.waitOne?.(io, generation);
@@ -263,10 +277,12 @@ export class Aio {
     if (this.waitFor(index, generation) === PENDING) this.waits.block(() => this.waitFor(index, generation));
   }
 
-  #waitForOldest(event: WaitEvent): Pending {
+  /** True: it is completed by now, to be reclaimed. Its state would then not change until it is. */
+  #waitForOldest(event: WaitEvent): true | Pending {
     assert(this.#oldest !== NONE, 'no handle is free and none is in flight');
     const io = this.thread.table.handle(this.#first + this.#oldest);
     const word = io.stateWord;
+    if (stateOf(word) === HandleState.COMPLETED_SHARED) return true;
     this.ops.waitOne?.(io, generationOf(word));
     return this.#waitForChange(event, io, word);
   }
@@ -377,7 +393,10 @@ export class Aio {
   /** Step: until nothing of this backend is in flight. */
   drain(): true | Pending {
     this.submitStaged();
-    this.reclaimCompleted();
-    return this.#oldest === NONE ? true : this.#waitForOldest(WaitEvent.AioIoCompletion);
+    for (;;) {
+      this.reclaimCompleted();
+      if (this.#oldest === NONE) return true;
+      if (this.#waitForOldest(WaitEvent.AioIoCompletion) === PENDING) return PENDING;
+    }
   }
 }

@@ -15,7 +15,7 @@
  *   all others      owner, before STAGED; published by the move to STAGED
  *   data            as the others; completion callbacks may mark entries while they are the executor
  */
-import { assert, fail } from '../base/assert.js';
+import { fail } from '../base/assert.js';
 import { CONDITION_WORDS_MAX } from '../shmem/condition.js';
 import { CACHE_LINE_WORDS, declareLayout } from '../shmem/layout.js';
 import type { SegmentPlan } from '../shmem/segment.js';
@@ -179,10 +179,9 @@ export class IoHandle {
   get waitReference(): WaitReference {
     const word = this.stateWord;
     const state = stateOf(word);
-    assert(
-      state === HandleState.HANDED_OUT || state === HandleState.DEFINED || state === HandleState.STAGED,
-      `a wait reference can be taken until an I/O is submitted; ${this.describe()}`,
-    );
+    if (state < HandleState.HANDED_OUT || state > HandleState.STAGED) {
+      fail(`a wait reference can be taken until an I/O is submitted; ${this.describe()}`);
+    }
     return { index: this.index, generation: generationOf(word) };
   }
 
@@ -290,7 +289,7 @@ export class IoHandle {
   /** Names what the I/O is on, and puts the target's own callback into slot 0. */
   setTarget(target: number, callback: number): void {
     this.#assertHandedOut('set the target');
-    assert(this.target === 0, `the target was set already: ${this.describe()}`);
+    if (this.target !== 0) fail(`the target was set already: ${this.describe()}`);
     this.#words.set(this.#base + AT.target, target);
     this.#words.set(this.#base + AT.callbacks, callback);
   }
@@ -312,8 +311,8 @@ export class IoHandle {
   registerCallback(id: number, data = 0): void {
     this.#assertHandedOut('register a callback');
     const count = this.callbackCount;
-    assert(count < MAX_CALLBACKS, `more than ${MAX_CALLBACKS - 1} callbacks: ${this.describe()}`);
-    assert(data >= 0 && data <= 0xffff, `callback data ${data} does not fit into 16 bits`);
+    if (count >= MAX_CALLBACKS) fail(`more than ${MAX_CALLBACKS - 1} callbacks: ${this.describe()}`);
+    if (data < 0 || data > 0xffff) fail(`callback data ${data} does not fit into 16 bits`);
     this.#words.set(this.#base + AT.callbacks + count, id | (data << 8));
     this.#words.set(this.#base + AT.callbackCount, count + 1);
   }
@@ -334,11 +333,9 @@ export class IoHandle {
   /** Attaches one word a block (buffer numbers), once. */
   setHandleData(values: ArrayLike<number>, start: number, count: number): void {
     this.#assertHandedOut('attach data');
-    assert(this.dataCount === 0, `data was attached already: ${this.describe()}`);
-    assert(
-      count > 0 && count <= this.#table.region.vectorMax,
-      `${count} words of data, at most ${this.#table.region.vectorMax}`,
-    );
+    if (this.dataCount !== 0) fail(`data was attached already: ${this.describe()}`);
+    const { vectorMax } = this.#table.region;
+    if (count <= 0 || count > vectorMax) fail(`${count} words of data, at most ${vectorMax}`);
     for (let index = 0; index < count; index++)
       this.#words.set(this.#data + index, values[start + index] as number);
     this.#words.set(this.#base + AT.dataCount, count);
@@ -379,10 +376,7 @@ export class IoHandle {
       this.#words.set(last + 1, this.#words.get(last + 1) + length);
       return;
     }
-    assert(
-      count < this.#table.region.vectorMax,
-      `more than ${this.#table.region.vectorMax} pieces: ${this.describe()}`,
-    );
+    if (count >= this.#table.region.vectorMax) fail(`too many pieces of memory: ${this.describe()}`);
     this.#words.set(last + IOV_WORDS, offset | 0);
     this.#words.set(last + IOV_WORDS + 1, length);
     this.#words.set(this.#base + AT.iovCount, count + 1);
@@ -439,7 +433,7 @@ export class IoHandle {
   }
 
   #assertHandedOut(what: string): void {
-    assert(this.state === HandleState.HANDED_OUT, `cannot ${what}: ${this.describe()}`);
+    if (this.state !== HandleState.HANDED_OUT) fail(`cannot ${what}: ${this.describe()}`);
   }
 
   // --- what the executor fills in ----------------------------------------------------------------

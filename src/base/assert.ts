@@ -1,6 +1,7 @@
 /**
- * Assertions: a programmer's mistake, ours or a caller's, stops the operation where it is seen.
- * They stay on in production; a message names what broke, so it is built only on failure.
+ * Assertions: a programmer's mistake, ours or a caller's, stops the operation where it is seen. They stay
+ * on in production. Where the message takes work to build, write `if (wrong) fail(message)`: an argument
+ * of `assert` is built whether or not it is needed.
  */
 
 /** Thrown when an invariant does not hold. Never caught inside the library. */

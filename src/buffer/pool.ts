@@ -19,6 +19,7 @@ import type { SegmentPlan } from '../shmem/segment.js';
 import type { Slots } from '../shmem/slots.js';
 import { lockSpin, unlockSpin } from '../shmem/spin-lock.js';
 import type { SharedWords } from '../shmem/words.js';
+import type { WordAtomics } from '../native/atomics.js';
 import {
   BufferIoLayout,
   DESCRIPTOR_SHIFT,
@@ -82,6 +83,10 @@ export class BufferPool {
   private readonly array: Int32Array;
   private readonly slots: Slots;
   private readonly slot: number;
+  private readonly compareExchange: WordAtomics['compareExchange'];
+  private readonly subtract: WordAtomics['sub'];
+  private readonly descriptors: number;
+  private readonly buckets: number;
   private readonly bucketMask: number;
   private readonly clockRun: number;
   private handPosition = 0;
@@ -93,6 +98,10 @@ export class BufferPool {
     this.array = slots.words.array;
     this.slot = slot;
     this.region = region;
+    this.compareExchange = slots.words.compareExchange;
+    this.subtract = slots.words.sub;
+    this.descriptors = region.descriptors;
+    this.buckets = region.buckets;
     this.bucketMask = region.bucketCount - 1;
     this.clockRun = Math.max(1, Math.min(CLOCK_RUN_MAX, region.count >>> 4));
     this.pins = new PrivatePins(region.count);
@@ -100,7 +109,7 @@ export class BufferPool {
 
   /** First word of a buffer's descriptor. */
   base(buffer: number): number {
-    return this.region.descriptors + (buffer << DESCRIPTOR_SHIFT);
+    return this.descriptors + (buffer << DESCRIPTOR_SHIFT);
   }
 
   /**
@@ -116,19 +125,38 @@ export class BufferPool {
   /** Pins the buffer of a block if it is in the pool; -1 when not, or when in doubt. */
   lookup(tag: ForkTag, block: number, scope: Scope): number {
     const { array } = this;
-    let link = array[this.region.buckets + ((block + tag.hashBase) & this.bucketMask)] as number;
+    const { relation } = tag;
+    let link = array[this.buckets + ((block + tag.hashBase) & this.bucketMask)] as number;
     for (let steps = 0; link !== 0 && steps < LOOKUP_STEPS_MAX; steps++) {
-      const base = this.region.descriptors + ((link - 1) << DESCRIPTOR_SHIFT);
-      if (array[base + BLOCK] === block && this.tagMatches(base, tag))
-        return this.pinFound(link - 1, base, tag, block, scope);
+      const base = this.descriptors + ((link - 1) << DESCRIPTOR_SHIFT);
+      // Two words tell nearly all blocks apart; the whole tag is compared once it cannot change.
+      if (array[base + BLOCK] === block && array[base + RELATION] === relation) {
+        if (this.pinIf(link - 1, base, tag, block, scope)) return link - 1;
+      }
       link = array[base + NEXT] as number;
     }
     return NOT_FOUND;
   }
 
-  private tagMatches(base: number, tag: ForkTag): boolean {
+  /** Pins a buffer that seems to be the block's, if it is. */
+  private pinIf(buffer: number, base: number, tag: ForkTag, block: number, scope: Scope): boolean {
+    const { array, pins } = this;
+    const own = pins.count(buffer) !== 0; // then our own pin keeps the tag as it is
+    const state = own ? (array[base + STATE] as number) : this.tryPinShared(base);
+    if (state === 0) return false;
+    if (!this.isTagged(base, tag, block)) {
+      if (!own) this.subtract(base + STATE, PIN_ONE);
+      return false;
+    }
+    this.foundValid = (state & VALID) !== 0;
+    pins.add(buffer, scope);
+    return true;
+  }
+
+  private isTagged(base: number, tag: ForkTag, block: number): boolean {
     const { array } = this;
     return (
+      array[base + BLOCK] === block &&
       array[base + RELATION] === tag.relation &&
       array[base + DATABASE] === tag.database &&
       array[base + TABLESPACE] === tag.tablespace &&
@@ -136,30 +164,13 @@ export class BufferPool {
     );
   }
 
-  private pinFound(buffer: number, base: number, tag: ForkTag, block: number, scope: Scope): number {
-    if (this.pins.count(buffer) !== 0) {
-      this.pins.add(buffer, scope); // our own pin keeps the tag as it is
-      this.foundValid = ((this.array[base + STATE] as number) & VALID) !== 0;
-      return buffer;
-    }
-    const state = this.tryPinShared(base);
-    if (state === 0) return NOT_FOUND;
-    if (this.array[base + BLOCK] !== block || !this.tagMatches(base, tag)) {
-      this.words.sub(base + STATE, PIN_ONE);
-      return NOT_FOUND;
-    }
-    this.pins.add(buffer, scope);
-    this.foundValid = (state & VALID) !== 0;
-    return buffer;
-  }
-
   /** Adds a shared pin if the tag is valid, and raises the usage count; the new state, or 0. */
   private tryPinShared(base: number): number {
     let state = this.array[base + STATE] as number; // validated by the swap
     for (;;) {
       if ((state & TAG_VALID) === 0) return 0;
-      const pinned = (state & USAGE_MASK) < USAGE_MAX ? state + USAGE_ONE + PIN_ONE : state + PIN_ONE;
-      const seen = this.words.compareExchange(base + STATE, state, pinned);
+      const pinned = (state & USAGE_MASK) < USAGE_MAX ? state + (USAGE_ONE + PIN_ONE) : state + PIN_ONE;
+      const seen = this.compareExchange(base + STATE, state, pinned);
       if (seen === state) return pinned;
       state = seen;
     }
@@ -171,7 +182,7 @@ export class BufferPool {
   }
 
   unpin(buffer: number, scope: Scope): void {
-    if (this.pins.remove(buffer, scope) === 0) this.words.sub(this.base(buffer) + STATE, PIN_ONE);
+    if (this.pins.remove(buffer, scope) === 0) this.subtract(this.base(buffer) + STATE, PIN_ONE);
   }
 
   // --- giving a block a buffer -------------------------------------------------------------------
@@ -185,12 +196,12 @@ export class BufferPool {
     array[base + DATABASE] = tag.database;
     array[base + TABLESPACE] = tag.tablespace;
     array[base + FORK_DIRECTORY] = tag.forkDirectory;
-    const bucket = this.region.buckets + ((block + tag.hashBase) & this.bucketMask);
+    const bucket = this.buckets + ((block + tag.hashBase) & this.bucketMask);
     const lock = this.lockPartition(bucket);
     const present = this.findLocked(bucket, tag, block, scope);
     if (present !== NOT_FOUND) {
       this.unlockPartition(lock);
-      this.words.sub(base + STATE, PIN_ONE); // the victim goes back untagged
+      this.subtract(base + STATE, PIN_ONE); // the victim goes back untagged
       return present;
     }
     array[base + NEXT] = array[bucket] as number;
@@ -204,12 +215,12 @@ export class BufferPool {
 
   private findLocked(bucket: number, tag: ForkTag, block: number, scope: Scope): number {
     const { array } = this;
-    for (let link = array[bucket] as number; link !== 0;) {
+    for (let link = array[bucket] as number; link !== 0; ) {
       const base = this.base(link - 1);
-      if (array[base + BLOCK] === block && this.tagMatches(base, tag)) {
-        const pinned = this.pinFound(link - 1, base, tag, block, scope);
-        // Tags change only under this lock once they are in a chain, so the pin cannot have failed.
-        return pinned === NOT_FOUND ? fail(`buffer ${link - 1} is in a chain without a valid tag`) : pinned;
+      if (this.isTagged(base, tag, block)) {
+        // The tags of a chain's buffers do not change under this lock, so the pin cannot fail.
+        if (!this.pinIf(link - 1, base, tag, block, scope)) fail(`buffer ${link - 1} is in a chain without a valid tag`);
+        return link - 1;
       }
       link = array[base + NEXT] as number;
     }
@@ -241,12 +252,12 @@ export class BufferPool {
     for (;;) {
       if ((state & PIN_MASK) !== 0) return false;
       if ((state & USAGE_MASK) === 0) break;
-      const seen = this.words.compareExchange(base + STATE, state, state - USAGE_ONE);
+      const seen = this.compareExchange(base + STATE, state, state - USAGE_ONE);
       if (seen === state) return false;
       state = seen;
     }
     if ((state & TAG_VALID) !== 0) return this.tryEvict(buffer, base);
-    return this.words.compareExchange(base + STATE, state, PIN_ONE) === state;
+    return this.compareExchange(base + STATE, state, PIN_ONE) === state;
   }
 
   /** Takes the buffer out of its chain if nobody has pinned it. The tag is read again under the lock. */
@@ -257,7 +268,7 @@ export class BufferPool {
     const state = this.words.load(base + STATE);
     const evictable =
       (state & TAG_VALID) !== 0 && (state & (PIN_MASK | USAGE_MASK)) === 0 && this.bucketOf(base) === bucket;
-    if (!evictable || this.words.compareExchange(base + STATE, state, PIN_ONE) !== state) {
+    if (!evictable || this.compareExchange(base + STATE, state, PIN_ONE) !== state) {
       this.unlockPartition(lock);
       return false;
     }
@@ -289,11 +300,11 @@ export class BufferPool {
   private bucketOf(base: number): number {
     const { array } = this;
     const hash = hashBaseOf(array, base);
-    return this.region.buckets + (((array[base + BLOCK] as number) + hash) & this.bucketMask);
+    return this.buckets + (((array[base + BLOCK] as number) + hash) & this.bucketMask);
   }
 
   private lockPartition(bucket: number): number {
-    const partition = ((bucket - this.region.buckets) >>> PARTITION_RUN_SHIFT) & (PARTITIONS - 1);
+    const partition = ((bucket - this.buckets) >>> PARTITION_RUN_SHIFT) & (PARTITIONS - 1);
     const lock = this.region.locks + partition * CACHE_LINE_WORDS;
     this.slots.enterCritical(this.slot);
     lockSpin(this.slots, lock, this.slot);

@@ -29,5 +29,13 @@ export function declareLayout<const Fields extends Readonly<Record<string, numbe
     words += size;
   }
   words = Math.ceil(words / alignWords) * alignWords;
-  return { name, words, at: at as Layout<Fields>['at'] };
+  return { name, words, at: withFastProperties(at) as Layout<Fields>['at'] };
+}
+
+/**
+ * An object that grew by computed keys becomes a hash table in V8, and every look at an offset a call. One
+ * that the JSON parser made has a fixed shape, and offsets become constants in compiled code.
+ */
+function withFastProperties<T>(table: T): T {
+  return JSON.parse(JSON.stringify(table)) as T;
 }

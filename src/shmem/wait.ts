@@ -14,7 +14,7 @@
 import { fail } from '../base/assert.js';
 import { hasJoined, joinCondition } from './condition.js';
 import type { InstanceHeader } from './header.js';
-import { OwnLatch, setLatch } from './latch.js';
+import { OwnLatch } from './latch.js';
 import { SlotLayout, type Slots } from './slots.js';
 
 export const PENDING: unique symbol = Symbol('pending');
@@ -108,7 +108,7 @@ export class Waits {
     return PENDING;
   }
 
-  /** For a step: wait until another task of this thread calls `poke`. */
+  /** For a step: wait for another task of this thread; asked again whenever any task of it is. */
   waitForOwnThread(event: WaitEvent): Pending {
     return this.waitFor(event, OWN_THREAD, 0, 0, 0, 0);
   }
@@ -193,11 +193,6 @@ export class Waits {
     waiter.condition = this.#condition;
     waiter.watch = this.#watch;
     waiter.seen = this.#seen;
-  }
-
-  /** Something changed that tasks of this very thread may wait for. */
-  poke(): void {
-    if (this.#asyncWaiters.length > 0) setLatch(this.#slots, this.#slot);
   }
 
   /**

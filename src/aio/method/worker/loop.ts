@@ -35,9 +35,10 @@ export class WorkerLoop {
     const { queue } = this.#control;
     this.#control.markAlive(this.#worker);
     for (;;) {
-      if (!queue.tryDequeue() && !this.#dequeueOrSleep()) {
-        if (this.#shouldLeave()) return;
-        continue;
+      if (!queue.tryDequeue()) {
+        const outcome = this.#dequeueOrSleep();
+        if (outcome === 'leave') return;
+        if (outcome === 'slept') continue;
       }
       const index = queue.first;
       const generation = queue.second;
@@ -45,21 +46,26 @@ export class WorkerLoop {
       this.#spreadWork();
       const io = this.#thread.table.handle(index);
       this.#thread.injection?.hooks.workerDequeued?.(this.#worker, io);
-      runDequeued(this.#thread, io, generation, this.#worker);
+      // What cannot open files should not go on taking I/O: as PostgreSQL's, this worker ends and is replaced.
+      const failure = runDequeued(this.#thread, io, generation, this.#worker);
+      if (failure !== null) throw failure;
     }
   }
 
-  /** True with an I/O in hand; false after a sleep, or when there is a reason to leave. */
-  #dequeueOrSleep(): boolean {
+  /**
+   * Looks at the queue once more, then sleeps. Whether to leave is asked here only, once a round: leaving
+   * has lowered the count already.
+   */
+  #dequeueOrSleep(): 'dequeued' | 'slept' | 'leave' {
     const seen = this.#latch.announceBlocking();
     this.#control.markIdle(this.#worker);
     try {
-      if (this.#control.queue.tryDequeue()) return true;
+      if (this.#control.queue.tryDequeue()) return 'dequeued';
       this.#control.withdrawGrowth();
-      if (this.#shouldLeave()) return false;
+      if (this.#shouldLeave()) return 'leave';
       this.#thread.header.checkCrashed();
       if (this.#latch.sleep(seen, this.#sleepMillis())) this.#thread.counters.count('wakeups');
-      return false;
+      return 'slept';
     } finally {
       this.#control.markBusy(this.#worker);
       this.#latch.retractBlocking();

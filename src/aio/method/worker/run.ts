@@ -4,24 +4,26 @@ import type { IoHandle } from '../../handle.js';
 import type { AioThread } from '../../thread.js';
 
 /**
- * Runs the I/O unless another thread does or did. The target opens the file for this thread. If that
- * throws, the I/O fails as one on a missing file does, and the error is passed on: the thread that cannot
- * open files should not go on taking I/O (PostgreSQL's worker exits, too).
+ * Runs the I/O unless another thread does or did. The target opens the file for this thread, the issuer's
+ * own I/O included: the descriptor it was started with may be closed by now, and its number another file's.
+ * If opening throws, the I/O fails as one on a missing file does, and the error is returned.
  */
-export function runDequeued(thread: AioThread, io: IoHandle, generation: number, worker = -1): void {
-  if (!io.tryBecomeExecutor(thread.slot, generation)) return;
+export function runDequeued(thread: AioThread, io: IoHandle, generation: number, worker = -1): Error | null {
+  if (!io.tryBecomeExecutor(thread.slot, generation)) return null;
   let fd: number;
   try {
     thread.injection?.hooks.workerBeforeReopen?.(worker, io);
-    fd =
-      io.owner === thread.slot
-        ? io.fd
-        : (thread.registry.target(io.target).reopen?.(io) ?? -constants.errno.ENOENT);
+    fd = thread.registry.target(io.target).reopen?.(io) ?? -constants.errno.ENOENT;
     thread.injection?.hooks.workerAfterReopen?.(worker, io);
   } catch (error) {
+    thread.log({
+      level: 'log',
+      message: `could not open the file of an I/O on behalf of ${thread.slots.describe(io.owner)}: ${String(error)}`,
+    });
     thread.finish(io, -constants.errno.ENOENT);
-    throw error;
+    return error instanceof Error ? error : new Error(String(error));
   }
   if (fd < 0) thread.finish(io, fd);
   else thread.run(io, fd);
+  return null;
 }

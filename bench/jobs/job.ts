@@ -1,0 +1,34 @@
+/**
+ * Jobs are what runs in a child process: one case, measured once. The parent names the job and sends it its
+ * specification as JSON; the child prints its measurement as JSON.
+ */
+import { fileURLToPath } from 'node:url';
+import type { Measurement } from '../measurement.js';
+import { runProgram } from '../processes.js';
+import type { FileReadsSpec } from './file-reads.js';
+import type { HitsSpec } from './hits.js';
+import type { StreamSpec } from './stream.js';
+
+/** All jobs, and what each is told. */
+export interface JobSpecs {
+  'fs-reads': FileReadsSpec;
+  'pgaio-reads': FileReadsSpec;
+  hits: HitsSpec;
+  stream: StreamSpec;
+  'fs-stream': StreamSpec;
+}
+export type JobName = keyof JobSpecs;
+export type Job<N extends JobName> = (spec: JobSpecs[N]) => Promise<Measurement>;
+
+/** Runs a job in a process of its own. */
+export async function runJob<N extends JobName>(
+  name: N,
+  spec: JobSpecs[N],
+  env: NodeJS.ProcessEnv = {},
+): Promise<Measurement> {
+  const program = fileURLToPath(new URL('./job-main.js', import.meta.url));
+  const output = await runProgram(process.execPath, [program, name, JSON.stringify(spec)], {
+    env: { ...process.env, ...env },
+  });
+  return JSON.parse(output) as Measurement;
+}

@@ -1,0 +1,26 @@
+/** The clock of a job: first a warm-up, then the part that counts. */
+import type { Measurement } from '../measurement.js';
+
+/** Share of the measured time that the same work runs before. */
+const WARM_UP_SHARE = 0.3;
+
+/** Does work until `performance.now()` has reached `until`, and returns how many operations that was. */
+export type WorkUntil = (until: number) => number | Promise<number>;
+
+export async function measureWork(seconds: number, checked: number, work: WorkUntil): Promise<Measurement> {
+  await work(performance.now() + seconds * 1000 * WARM_UP_SHARE);
+  return measureOnce(checked, () => work(performance.now() + seconds * 1000));
+}
+
+/** For work that must not be done before, because it would be faster the second time. */
+export async function measureOnce(
+  checked: number,
+  work: () => number | Promise<number>,
+): Promise<Measurement> {
+  const cpu = process.cpuUsage();
+  const started = performance.now();
+  const ops = await work();
+  const seconds = (performance.now() - started) / 1000;
+  const { user, system } = process.cpuUsage(cpu);
+  return { ops, seconds, cpuSeconds: (user + system) / 1e6, checked };
+}

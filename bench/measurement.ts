@@ -1,0 +1,39 @@
+/** What one repetition of a case yields, and what many of them amount to. */
+
+export interface Measurement {
+  /** Operations within `seconds`: reads, blocks, hits, as the scenario counts. */
+  readonly ops: number;
+  readonly seconds: number;
+  /** User and system time of everything that took part; null where it cannot be known. */
+  readonly cpuSeconds: number | null;
+  /** Blocks whose content was compared with the file's, before the measured part. */
+  readonly checked: number;
+}
+
+export interface Summary {
+  /** Operations a second: median, smallest, largest. */
+  readonly rate: number;
+  readonly rateMin: number;
+  readonly rateMax: number;
+  /** Median, in microseconds an operation. */
+  readonly cpuMicros: number | null;
+}
+
+export function summarize(measurements: readonly Measurement[]): Summary {
+  const rates = measurements.map((one) => one.ops / one.seconds);
+  const cpu = measurements.flatMap((one) =>
+    one.cpuSeconds === null ? [] : [(one.cpuSeconds / one.ops) * 1e6],
+  );
+  return {
+    rate: median(rates),
+    rateMin: Math.min(...rates),
+    rateMax: Math.max(...rates),
+    cpuMicros: cpu.length === 0 ? null : median(cpu),
+  };
+}
+
+export function median(values: readonly number[]): number {
+  const sorted = values.toSorted((a, b) => a - b);
+  const middle = sorted.length >> 1;
+  return sorted.length % 2 === 1 ? sorted[middle]! : (sorted[middle - 1]! + sorted[middle]!) / 2;
+}

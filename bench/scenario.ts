@@ -1,0 +1,55 @@
+/**
+ * A scenario compares cases: the same work done by us and by peers. Its cases are run in turns (A B C, A B C, ...),
+ * each in a process of its own, and judged by the ratio of their medians.
+ */
+import type { IoMethodName } from '../src/base/settings.js';
+import type { Found } from './found.js';
+import type { Measurement } from './measurement.js';
+import type { Postgres } from './peers/postgres.js';
+import type { BenchTable } from './data/table.js';
+
+/** What the machine offers, and how long to measure. */
+export interface Bench {
+  readonly methods: readonly IoMethodName[];
+  readonly table: BenchTable;
+  /** A PostgreSQL 18 that can serve the table's cluster. */
+  readonly postgres: Found<Postgres>;
+  /** Length of the measured part of a repetition; work that cannot be cut short is done once. */
+  readonly seconds: number;
+}
+
+/** What the page cache holds of the table when the case starts. */
+export type PageCache = 'all' | 'nothing' | 'any';
+
+export interface Case {
+  readonly name: string;
+  readonly pageCache: PageCache;
+  /** Why it cannot run here. */
+  readonly missing?: string;
+  measure(): Promise<Measurement>;
+}
+
+/** The best of the cases `of` is to reach `atLeast`: times the best of the cases `over`, or operations a second. */
+export interface Target {
+  readonly text: string;
+  readonly of: readonly string[];
+  readonly atLeast: number;
+  readonly over?: readonly string[];
+}
+
+export interface Plan {
+  readonly cases: readonly Case[];
+  readonly targets: readonly Target[];
+  /** Ends what the plan started. */
+  readonly close?: () => Promise<void>;
+}
+
+export interface Scenario {
+  readonly name: string;
+  readonly about: string;
+  /** What is counted, in the plural. */
+  readonly unit: string;
+  /** Why the whole scenario cannot run here. */
+  missing?(bench: Bench): string | null;
+  plan(bench: Bench): Plan | Promise<Plan>;
+}
