@@ -6,6 +6,7 @@
  * the thread runs meanwhile. What may wait is a step (see shmem/wait.ts).
  */
 import { assert, fail } from '../base/assert.js';
+import { ClosedError } from '../base/errors.js';
 import { PENDING, WaitEvent, type Pending, type Waits } from '../shmem/wait.js';
 import { HandleFlag, Operation, type IoHandle, type WaitReference } from './handle.js';
 import type { IoMethodOps } from './method/method.js';
@@ -41,6 +42,7 @@ export class Aio {
   readonly #turns: object[] = [];
   #batchScope: Scope | null = null;
   #inBatch = false;
+  #closed = false;
   readonly #resources: ScopedResources[] = [];
 
   constructor(thread: AioThread, waits: Waits, ops: IoMethodOps) {
@@ -69,6 +71,7 @@ export class Aio {
    * staged, and waits for the oldest I/O in flight.
    */
   acquire(scope: Scope, result: AioReturn | null): IoHandle | Pending {
+    if (this.#closed) throw new ClosedError('this backend');
     scope.assertOpen();
     if (this.#handedOut !== null) fail('API violation: only one I/O handle can be handed out at a time');
     if (this.#staged.length >= SUBMIT_BATCH_SIZE) this.submitStaged();
@@ -388,6 +391,11 @@ export class Aio {
       if (io.fd === fd) this.waitForBlocking(io.index, io.generation);
       local = following;
     }
+  }
+
+  /** From here on no handle is given out: who waits for one is told so. */
+  close(): void {
+    this.#closed = true;
   }
 
   /** Step: until nothing of this backend is in flight. */

@@ -5,7 +5,7 @@
  */
 import type { HandleTable, IoHandle } from './handle.js';
 import { HandleFlag } from './handle.js';
-import type { Registry } from './callback.js';
+import type { AioTarget, Registry } from './callback.js';
 import { TARGET_DATA_WORDS, statusName, type ResultStatus } from './result.js';
 import { HandleState, stateName, stateOf, generationOf } from './states.js';
 
@@ -39,24 +39,33 @@ export function inFlight(table: HandleTable, registry: Registry): InFlightIo[] {
   return rows;
 }
 
+const targetData = new Int32Array(TARGET_DATA_WORDS);
+
+/** What was read is believed only if the state has not moved meanwhile: so nothing is looked up before that. */
 function look(io: IoHandle, registry: Registry): InFlightIo | null {
   let first = io.stateWord;
   for (;;) {
     if (stateOf(first) === HandleState.IDLE) return null;
-    const row = read(io, registry, stateOf(first));
+    const state = stateOf(first);
+    const row = read(io, state);
+    const target = state >= HandleState.DEFINED ? io.target : 0;
+    for (let word = 0; word < TARGET_DATA_WORDS; word++) targetData[word] = io.targetWord(word);
     const second = io.stateWord;
-    if (second === first) return row;
     if (generationOf(second) !== generationOf(first)) return null;
+    if (second === first) return target === 0 ? row : describe(row, registry.target(target), targetData);
     first = second;
   }
 }
 
-function read(io: IoHandle, registry: Registry, state: HandleState): InFlightIo {
+function describe(row: InFlightIo, target: AioTarget, data: Int32Array): InFlightIo {
+  row.target = target.name;
+  row.targetDescription = target.describe(data);
+  return row;
+}
+
+function read(io: IoHandle, state: HandleState): InFlightIo {
   const defined = state >= HandleState.DEFINED;
-  const target = defined && io.target !== 0 ? registry.target(io.target) : null;
-  const targetData = new Int32Array(TARGET_DATA_WORDS);
-  for (let word = 0; word < TARGET_DATA_WORDS; word++) targetData[word] = io.targetWord(word);
-  const { flags } = io;
+  const flags = defined ? io.flags : 0;
   return {
     owner: io.owner,
     id: io.index,
@@ -65,8 +74,8 @@ function read(io: IoHandle, registry: Registry, state: HandleState): InFlightIo 
     operation: defined ? io.operationName : null,
     offset: defined ? io.offset : null,
     length: defined ? io.bytes : null,
-    target: target?.name ?? null,
-    targetDescription: target?.describe(targetData) ?? null,
+    target: null,
+    targetDescription: null,
     handleDataLength: defined ? io.dataCount : null,
     rawResult: state >= HandleState.COMPLETED_IO ? io.raw : null,
     result: state >= HandleState.COMPLETED_SHARED ? statusName(io.storedStatus as ResultStatus) : null,

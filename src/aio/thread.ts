@@ -52,7 +52,10 @@ export class AioThread {
 
   /** Runs a SUBMITTED I/O of which this thread is the executor, on a descriptor of this thread. */
   run(io: IoHandle, fd: number): void {
-    this.finish(io, execute(io, fd, this.memories));
+    this.finish(
+      io,
+      this.#orCrash(io, () => execute(io, fd, this.memories)),
+    );
   }
 
   /** As `run`, after the system call. */

@@ -42,7 +42,8 @@ const descriptorFields = {
   tablespace: 1,
   /** Fork, and the number of the data directory. */
   forkDirectory: 1,
-  unused: 1,
+  /** Word of the bucket that the tag hashes to: eviction need not compute it. */
+  bucket: 1,
 } as const;
 export const DescriptorLayout: Layout<typeof descriptorFields> = declareLayout(
   'BufferDescriptor',

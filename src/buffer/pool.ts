@@ -31,13 +31,17 @@ import {
   USAGE_MAX,
   USAGE_ONE,
   VALID,
-  hashTag,
   type ForkTag,
 } from './descriptor.js';
 import { PrivatePins } from './private-pins.js';
 
 const { state: STATE, next: NEXT, block: BLOCK, relation: RELATION } = DescriptorLayout.at;
-const { database: DATABASE, tablespace: TABLESPACE, forkDirectory: FORK_DIRECTORY } = DescriptorLayout.at;
+const {
+  database: DATABASE,
+  tablespace: TABLESPACE,
+  forkDirectory: FORK_DIRECTORY,
+  bucket: BUCKET,
+} = DescriptorLayout.at;
 
 const PARTITIONS = 128;
 /** Blocks that share a partition in a row: a combined read meets one or two locks. */
@@ -197,6 +201,7 @@ export class BufferPool {
     array[base + TABLESPACE] = tag.tablespace;
     array[base + FORK_DIRECTORY] = tag.forkDirectory;
     const bucket = this.buckets + ((block + tag.hashBase) & this.bucketMask);
+    array[base + BUCKET] = bucket;
     const lock = this.lockPartition(bucket);
     const present = this.findLocked(bucket, tag, block, scope);
     if (present !== NOT_FOUND) {
@@ -215,11 +220,12 @@ export class BufferPool {
 
   private findLocked(bucket: number, tag: ForkTag, block: number, scope: Scope): number {
     const { array } = this;
-    for (let link = array[bucket] as number; link !== 0; ) {
+    for (let link = array[bucket] as number; link !== 0;) {
       const base = this.base(link - 1);
       if (this.isTagged(base, tag, block)) {
         // The tags of a chain's buffers do not change under this lock, so the pin cannot fail.
-        if (!this.pinIf(link - 1, base, tag, block, scope)) fail(`buffer ${link - 1} is in a chain without a valid tag`);
+        if (!this.pinIf(link - 1, base, tag, block, scope))
+          fail(`buffer ${link - 1} is in a chain without a valid tag`);
         return link - 1;
       }
       link = array[base + NEXT] as number;
@@ -238,11 +244,13 @@ export class BufferPool {
 
   private tick(): number {
     if (this.handLeft === 0) {
-      this.handPosition = this.words.add(this.region.hand, this.clockRun) >>> 0;
+      this.handPosition = (this.words.add(this.region.hand, this.clockRun) >>> 0) % this.region.count;
       this.handLeft = this.clockRun;
     }
     this.handLeft--;
-    return this.handPosition++ % this.region.count;
+    const buffer = this.handPosition;
+    this.handPosition = buffer + 1 === this.region.count ? 0 : buffer + 1;
+    return buffer;
   }
 
   /** One visit of the clock hand. */
@@ -263,11 +271,11 @@ export class BufferPool {
   /** Takes the buffer out of its chain if nobody has pinned it. The tag is read again under the lock. */
   private tryEvict(buffer: number, base: number): boolean {
     const { array } = this;
-    const bucket = this.bucketOf(base);
+    const bucket = array[base + BUCKET] as number; // checked again under the lock
     const lock = this.lockPartition(bucket);
     const state = this.words.load(base + STATE);
     const evictable =
-      (state & TAG_VALID) !== 0 && (state & (PIN_MASK | USAGE_MASK)) === 0 && this.bucketOf(base) === bucket;
+      (state & TAG_VALID) !== 0 && (state & (PIN_MASK | USAGE_MASK)) === 0 && array[base + BUCKET] === bucket;
     if (!evictable || this.compareExchange(base + STATE, state, PIN_ONE) !== state) {
       this.unlockPartition(lock);
       return false;
@@ -297,12 +305,6 @@ export class BufferPool {
     fail(`buffer ${buffer} is not in its chain`);
   }
 
-  private bucketOf(base: number): number {
-    const { array } = this;
-    const hash = hashBaseOf(array, base);
-    return this.buckets + (((array[base + BLOCK] as number) + hash) & this.bucketMask);
-  }
-
   private lockPartition(bucket: number): number {
     const partition = ((bucket - this.buckets) >>> PARTITION_RUN_SHIFT) & (PARTITIONS - 1);
     const lock = this.region.locks + partition * CACHE_LINE_WORDS;
@@ -328,13 +330,4 @@ export class BufferPool {
       hint: 'Release buffers sooner, or create the instance with more sharedBuffers.',
     });
   }
-}
-
-function hashBaseOf(array: Int32Array, base: number): number {
-  return hashTag(
-    array[base + RELATION] as number,
-    array[base + DATABASE] as number,
-    array[base + TABLESPACE] as number,
-    array[base + FORK_DIRECTORY] as number,
-  );
 }

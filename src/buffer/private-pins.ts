@@ -58,7 +58,8 @@ export class PrivatePins {
     if (left < 0) fail(`buffer ${buffer} is not pinned`);
     const owners = this.several.get(buffer);
     const count = owners?.get(scope);
-    if (owners === undefined || count === undefined) throw new Error(`buffer ${buffer} is not pinned in this scope`);
+    if (owners === undefined || count === undefined)
+      throw new Error(`buffer ${buffer} is not pinned in this scope`);
     if (count > 1) owners.set(scope, count - 1);
     else owners.delete(scope);
     if (owners.size > 1) return;

@@ -61,7 +61,9 @@ export class Backend {
   readonly rootScope: Scope;
   readonly parts: ThreadParts;
   readonly #smgr: StorageManager;
+  #closing: Promise<void> | null = null;
   #closed = false;
+  #left = false;
   readonly #onExit = (): void => this.closeBlocking();
 
   constructor(handle: InstanceHandle, modules: LoadedModules, log: LogSink) {
@@ -217,12 +219,18 @@ export class Backend {
     this.parts.memory.header.checkOpen();
   }
 
-  /** Finishes all I/O of this backend, gives everything back, and leaves the instance. */
-  async close(): Promise<void> {
-    if (this.#closed) return;
-    this.#closed = true;
+  /**
+   * Finishes the I/O that this backend has started, whose results are still delivered; refuses what was not
+   * started yet with a ClosedError; gives everything back, and leaves the instance.
+   */
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  async #close(): Promise<void> {
+    this.#beginClosing();
     try {
-      this.rootScope.end(true);
       await this.aio.waits.until(() => this.aio.drain());
     } finally {
       this.#leave();
@@ -231,24 +239,34 @@ export class Backend {
 
   /** As `close`, blocking the thread. */
   closeBlocking(): void {
-    if (this.#closed) return;
-    this.#closed = true;
+    if (this.#left) return;
+    this.#beginClosing();
     try {
-      this.rootScope.end(true);
       this.aio.waits.block(() => this.aio.drain());
     } finally {
       this.#leave();
     }
   }
 
-  /** A slot of a crashed instance is kept: its I/O may still be running. */
+  #beginClosing(): void {
+    this.#closed = true;
+    this.aio.close();
+  }
+
+  /** A slot of a crashed instance is kept, and what was leased: its I/O may still be running. */
   #leave(): void {
+    if (this.#left) return;
+    this.#left = true;
     process.removeListener('exit', this.#onExit);
+    this.aio.waits.close(new ClosedError('this backend'));
+    this.rootScope.end(true);
     this.#smgr.closeAll();
     this.parts.reopens.close();
-    this.parts.vfds.closeDescriptors();
+    this.parts.vfds.closeAll();
     const { slots, header } = this.parts.memory;
-    if (!header.isCrashed) slots.release(this.parts.slot);
+    if (header.isCrashed) return;
+    this.files.ioMemory.releaseAll();
+    slots.release(this.parts.slot);
   }
 
   #checkSupervised(): void {

@@ -66,7 +66,7 @@ export function planInstance(settings: ResolvedSettings): InstancePlan {
     ),
     workers: WorkerControl.plan(plan),
     files: FileTable.plan(plan, FILE_TABLE_ENTRIES),
-    budget: DescriptorBudget.plan(plan),
+    budget: DescriptorBudget.plan(plan, slots.count),
     directories: DataDirectories.plan(plan),
     buffers: planBuffers(plan, settings.sharedBuffers),
     bufferConditions: planBufferConditions(plan),

@@ -11,7 +11,7 @@ import type { LogEvent } from '../base/log.js';
 import { OwnLatch } from '../shmem/latch.js';
 import { Phase } from '../shmem/header.js';
 import { SlotStatus } from '../shmem/slots.js';
-import { currentThreadIdentity, threadMayBeAlive } from '../shmem/thread-identity.js';
+import { currentThreadIdentity, threadMayBeAlive, type ThreadIdentity } from '../shmem/thread-identity.js';
 import type { InstanceHandle } from './shared-state.js';
 import { AttachedMemory, ThreadParts, loadModules, type LoadedModules } from './thread-parts.js';
 
@@ -103,12 +103,20 @@ class Supervisor {
     parentPort?.postMessage({ ready: true });
   }
 
+  /** The slot was not given back, and perhaps taken by another thread, while we looked. */
+  #isStill(slot: number, identity: ThreadIdentity): boolean {
+    const { slots } = this.#memory;
+    const now = slots.identity(slot);
+    const same = now.threadId === identity.threadId && now.startTime === identity.startTime;
+    return same && slots.status(slot) === SlotStatus.ATTACHED;
+  }
+
   #lookAfterBackends(): void {
     const { slots } = this.#memory;
     for (let slot = 0; slot < slots.region.maxBackends; slot++) {
       if (slots.status(slot) !== SlotStatus.ATTACHED) continue;
       const identity = slots.identity(slot);
-      if (threadMayBeAlive(identity) || slots.status(slot) !== SlotStatus.ATTACHED) continue;
+      if (threadMayBeAlive(identity) || !this.#isStill(slot, identity)) continue;
       this.#parts.thread.crash(`the thread of backend ${slot} ended without closing it`);
       return;
     }

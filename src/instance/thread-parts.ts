@@ -62,7 +62,7 @@ export class ThreadParts {
     this.slot = slot;
     const counters = new Counters(words, plan.counters, slot);
     this.files = new FileTable(slots, slot, plan.files);
-    this.vfds = new VfdCache(this.files, new DescriptorBudget(words, plan.budget));
+    this.vfds = new VfdCache(this.files, new DescriptorBudget(words, plan.budget, slot));
     this.reopens = new ReopenCache(this.vfds, () => counters.count('reopens'));
     this.bufferIo = new BufferIo(slots, plan.buffers, plan.bufferConditions);
     const { files, reopens, bufferIo } = this;

@@ -7,6 +7,7 @@
  * back, and is what waiters watch. Leases belong to the threads that took them; a run that the kernel may
  * still write into is returned only after its I/O has completed.
  */
+import { fail } from '../base/assert.js';
 import { ResourceExhaustedError } from '../base/errors.js';
 import { IO_MEMORY_UNIT } from '../base/settings.js';
 import { broadcast, CONDITION_WORDS_MAX } from './condition.js';
@@ -33,6 +34,9 @@ export class IoMemory {
   readonly #slot: number;
   readonly #region: IoMemoryRegion;
   readonly #bitmap: number;
+  /** Units of each of this thread's leases, by offset. */
+  readonly #leases = new Map<number, number>();
+  #closed = false;
 
   static plan(plan: SegmentPlan, bytes: number): IoMemoryRegion {
     const units = bytes / IO_MEMORY_UNIT;
@@ -62,6 +66,7 @@ export class IoMemory {
       if (first < 0) return -1;
       this.#mark(first, wanted, true);
       this.#slots.words.set(this.#region.start + AT.hint, first + wanted);
+      this.#leases.set(first * IO_MEMORY_UNIT, wanted);
       return first * IO_MEMORY_UNIT;
     } finally {
       this.#unlock();
@@ -92,13 +97,25 @@ export class IoMemory {
     );
   }
 
-  /** Gives a run back; `offset` and `bytes` as at the lease. */
+  /** Gives a run back; `offset` and `bytes` as at the lease. Nothing is left to give back after `releaseAll`. */
   release(offset: number, bytes: number): void {
+    if (this.#closed) return;
+    const units = this.#leases.get(offset);
+    if (units === undefined || units !== Math.max(1, Math.ceil(bytes / IO_MEMORY_UNIT))) {
+      fail(`${bytes} bytes of I/O memory at ${offset} were not leased`);
+    }
+    this.#leases.delete(offset);
     this.#lock();
-    this.#mark(offset / IO_MEMORY_UNIT, Math.max(1, Math.ceil(bytes / IO_MEMORY_UNIT)), false);
+    this.#mark(offset / IO_MEMORY_UNIT, units, false);
     this.#unlock();
     this.#slots.words.add(this.#region.start + AT.version, 1);
     broadcast(this.#slots, this.#region.start + AT.waiters);
+  }
+
+  /** Gives back what this thread still has: it leaves, and nothing of its I/O is in flight. */
+  releaseAll(): void {
+    for (const [offset, units] of this.#leases) this.release(offset, units * IO_MEMORY_UNIT);
+    this.#closed = true;
   }
 
   /** Units in use, for tests and statistics. */

@@ -48,6 +48,8 @@ export interface SlotRegion {
 export class Slots {
   readonly words: SharedWords;
   readonly region: SlotRegion;
+  /** Throws when the instance crashed; for whoever waits without a latch. */
+  checkAlive: () => void = () => undefined;
 
   static plan(plan: SegmentPlan, maxBackends: number): SlotRegion {
     const count = maxBackends + MAX_IO_WORKERS + 1;

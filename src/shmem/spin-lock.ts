@@ -8,13 +8,14 @@ import type { Slots } from './slots.js';
 const SPINS_BEFORE_SLEEP = 500;
 const SLEEP_MILLIS = 0.05;
 
-/** Takes the lock; returns how often it had to sleep. */
+/** Takes the lock; returns how often it had to sleep. Throws when the instance crashed: its holder may be dead. */
 export function lockSpin(slots: Slots, lock: number, slot: number): number {
   const { words } = slots;
   let sleeps = 0;
   for (let spins = 0; words.compareExchange(lock, 0, slot + 1) !== 0; spins++) {
     if (spins < SPINS_BEFORE_SLEEP) continue;
     Atomics.wait(words.array, lock, words.get(lock), SLEEP_MILLIS);
+    slots.checkAlive();
     spins = 0;
     sleeps++;
   }

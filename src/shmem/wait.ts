@@ -71,6 +71,7 @@ export class Waits {
   readonly #slot: number;
   readonly #latch: OwnLatch;
   readonly #asyncWaiters: AsyncWaiter[] = [];
+  #closed: Error | null = null;
   #loopSleeping = false;
   #pumping = false;
   #keepAlive: NodeJS.Timeout | undefined;
@@ -150,6 +151,7 @@ export class Waits {
 
   /** Runs a step to its end, returning to the event loop where it must. */
   until<T>(step: Step<T>): Promise<T> {
+    if (this.#closed !== null) return Promise.reject(this.#closed);
     let result: T | Pending;
     try {
       result = step();
@@ -250,6 +252,13 @@ export class Waits {
       this.#describe(waiter);
       if (waiter.condition === OWN_THREAD) return false;
     }
+  }
+
+  /** Rejects every task that still waits, and those that ever will. For a backend that leaves. */
+  close(reason: Error): void {
+    this.#closed = reason;
+    for (const waiter of this.#asyncWaiters.splice(0)) waiter.reject(reason);
+    this.#stopWaiting();
   }
 
   #slice(): void {

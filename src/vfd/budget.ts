@@ -2,8 +2,10 @@
  * The budget of kernel descriptors: one limit for the process, shared by all threads. Each thread may
  * always hold a few, so that others' idle caches starve nobody; beyond those, it takes from a common stock.
  *
- * Who writes: `stock` any thread (compare-and-swap).
+ * Who writes: `stock` any thread (atomic); the count of a slot its own thread, and after that has ended,
+ * the supervisor.
  */
+import { CACHE_LINE_WORDS } from '../shmem/layout.js';
 import type { SegmentPlan } from '../shmem/segment.js';
 import type { SharedWords } from '../shmem/words.js';
 
@@ -13,10 +15,12 @@ export const DESCRIPTOR_FLOOR = 2;
 export class DescriptorBudget {
   readonly #words: SharedWords;
   readonly #stock: number;
-  #held = 0;
+  /** The word that counts what this slot holds. */
+  readonly #count: number;
 
-  static plan(plan: SegmentPlan): number {
-    return plan.reserve('descriptor budget', 1);
+  /** The common stock, then a count for each slot. */
+  static plan(plan: SegmentPlan, slotCount: number): number {
+    return plan.reserve('descriptor budget', CACHE_LINE_WORDS + slotCount);
   }
 
   /** In the creator: what is left for the common stock once every slot has its floor. */
@@ -24,14 +28,16 @@ export class DescriptorBudget {
     words.store(start, Math.max(0, maxFiles - slotCount * DESCRIPTOR_FLOOR));
   }
 
-  constructor(words: SharedWords, start: number) {
+  constructor(words: SharedWords, start: number, slot: number) {
     this.#words = words;
     this.#stock = start;
+    this.#count = start + CACHE_LINE_WORDS + slot;
   }
 
   /** Takes the right to open one more. False: close one of your own first. */
   tryTake(): boolean {
-    if (this.#held >= DESCRIPTOR_FLOOR) {
+    const { held } = this;
+    if (held >= DESCRIPTOR_FLOOR) {
       let left = this.#words.load(this.#stock);
       for (;;) {
         if (left <= 0) return false;
@@ -40,16 +46,27 @@ export class DescriptorBudget {
         left = seen;
       }
     }
-    this.#held++;
+    this.#words.store(this.#count, held + 1);
     return true;
   }
 
   giveBack(): void {
-    this.#held--;
-    if (this.#held >= DESCRIPTOR_FLOOR) this.#words.add(this.#stock, 1);
+    const left = this.held - 1;
+    this.#words.store(this.#count, left);
+    if (left >= DESCRIPTOR_FLOOR) this.#words.add(this.#stock, 1);
+  }
+
+  /** For the supervisor: the slot's thread has ended, and Node has closed its descriptors. */
+  giveBackAll(): void {
+    while (this.held > 0) this.giveBack();
   }
 
   get held(): number {
-    return this.#held;
+    return this.#words.load(this.#count);
+  }
+
+  /** What is left of the common stock. */
+  get stock(): number {
+    return this.#words.load(this.#stock);
   }
 }

@@ -65,6 +65,8 @@ export class VfdCache {
   readonly hooks: VfdHooks = { beforeClose: () => undefined };
   readonly table: FileTable;
   readonly #budget: DescriptorBudget;
+  /** Every virtual descriptor; those that have a kernel descriptor now. */
+  readonly #all = new Set<Vfd>();
   readonly #open = new Set<Vfd>();
   #clock = 0;
 
@@ -85,6 +87,7 @@ export class VfdCache {
     }
     const vfd = new Vfd(path, flags, fd, stat, this.table);
     vfd.lastUse = ++this.#clock;
+    this.#all.add(vfd);
     this.#open.add(vfd);
     return vfd;
   }
@@ -110,7 +113,9 @@ export class VfdCache {
     return fd;
   }
 
+  /** Closing again does nothing. */
   close(vfd: Vfd): void {
+    if (!this.#all.delete(vfd)) return;
     this.#closeDescriptor(vfd);
     if (vfd.entry !== NO_ENTRY) this.table.release(vfd.entry);
   }
@@ -127,6 +132,11 @@ export class VfdCache {
   /** Closes every kernel descriptor; files stay open virtually. */
   closeDescriptors(): void {
     for (const vfd of this.#open) this.#closeDescriptor(vfd);
+  }
+
+  /** Closes every file, for a thread that leaves. */
+  closeAll(): void {
+    for (const vfd of this.#all) this.close(vfd);
   }
 
   #closeLeastRecentlyUsed(): boolean {
