@@ -20,6 +20,12 @@ import type { SharedWords } from '../shmem/words.js';
 const PATH_WORDS = 257;
 const PATH_BYTES_MAX = (PATH_WORDS - 1) * 4;
 
+/**
+ * Entries that are looked at for the same file before a free one is taken. A file may therefore have two
+ * entries when the table is crowded; each is right.
+ */
+const PROBES = 32;
+
 const EntryLayout = declareLayout(
   'FileTableEntry',
   { references: 1, generation: 1, epoch: 1, openFlags: 1, hash: 1, device: 2, inode: 2, path: PATH_WORDS },
@@ -70,8 +76,10 @@ export class FileTable {
     this.#slots.enterCritical(this.#slot);
     lockSpin(this.#slots, this.#region.lock, this.#slot);
     try {
+      const { count } = this.#region;
       let free = -1;
-      for (let entry = 0; entry < this.#region.count; entry++) {
+      for (let probe = 0; probe < count && (free < 0 || probe < PROBES); probe++) {
+        const entry = ((hash >>> 0) + probe) % count;
         const base = this.#base(entry);
         if (this.#words.load(base + AT.references) === 0) {
           if (free < 0) free = entry;
