@@ -26,7 +26,9 @@ export async function runProgram(
   child.stderr.on('data', (chunk: Buffer) => (errors += chunk.toString()));
   const [code, signal] = (await once(child, 'close')) as [number | null, string | null];
   if (code === 0) return output;
-  throw new Error(`${program} ended with ${signal ?? `exit code ${String(code)}`}\n${errors}${output}`.trim());
+  throw new Error(
+    `${program} ended with ${signal ?? `exit code ${String(code)}`}\n${errors}${output}`.trim(),
+  );
 }
 
 /** CPU seconds of all descendants of this process that have ended and were waited for. */

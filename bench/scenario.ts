@@ -18,12 +18,14 @@ export interface Bench {
   readonly seconds: number;
 }
 
-/** What the page cache holds of the table when the case starts. */
+/** What the page cache holds of the case's files when it starts. */
 export type PageCache = 'all' | 'nothing' | 'any';
 
 export interface Case {
   readonly name: string;
   readonly pageCache: PageCache;
+  /** What it reads. Default: the table's files. */
+  readonly files?: readonly string[];
   /** Why it cannot run here. */
   readonly missing?: string;
   measure(): Promise<Measurement>;

@@ -66,8 +66,7 @@ function syncReads(fd: number, spec: FileReadsSpec): WorkUntil {
   return (until) => {
     let ops = 0;
     do {
-      for (let count = 0; count < CLOCK_STRIDE; count++)
-        readSync(fd, memory, 0, blockSize, positions.next());
+      for (let count = 0; count < CLOCK_STRIDE; count++) readSync(fd, memory, 0, blockSize, positions.next());
       ops += CLOCK_STRIDE;
     } while (performance.now() < until);
     return ops;

@@ -1,14 +1,14 @@
-/** The clock of a job: first a warm-up, then the part that counts. */
+/**
+ * The clock of a job: first a warm-up, then the part that counts. The warm-up is as long: several threads that share
+ * two cores take more than half a second to get their code compiled.
+ */
 import type { Measurement } from '../measurement.js';
-
-/** Share of the measured time that the same work runs before. */
-const WARM_UP_SHARE = 0.3;
 
 /** Does work until `performance.now()` has reached `until`, and returns how many operations that was. */
 export type WorkUntil = (until: number) => number | Promise<number>;
 
 export async function measureWork(seconds: number, checked: number, work: WorkUntil): Promise<Measurement> {
-  await work(performance.now() + seconds * 1000 * WARM_UP_SHARE);
+  await work(performance.now() + seconds * 1000);
   return measureOnce(checked, () => work(performance.now() + seconds * 1000));
 }
 

@@ -1,6 +1,7 @@
 /**
  * Random reads of a file through handles and callbacks, many in flight without a promise each, by a thread that
- * blocks (`pgaio`) or returns to its loop (`pgaio await`); or with one promise a read (`pgaio promises`).
+ * blocks (`pgaio`) or returns to its loop (`pgaio await`); or with one promise a read (`pgaio promises`). With one in
+ * flight there is nothing to gain from a loop: then the thread blocks.
  */
 import assert from 'node:assert/strict';
 import { closeSync, openSync, readSync } from 'node:fs';
@@ -36,6 +37,7 @@ export async function pgaioReads(spec: FileReadsSpec): Promise<Measurement> {
 
 function worker(backend: Backend, file: File, spec: FileReadsSpec): WorkUntil {
   if (spec.how === 'pgaio promises') return promisedReads(file, spec);
+  if (spec.depth === 1) return singleReads(backend, file, spec);
   const window = new ReadWindow(backend, file, spec);
   return spec.how === 'pgaio' ? (until) => window.readBlocking(until) : (until) => window.read(until);
 }
@@ -137,6 +139,29 @@ class ReadWindow {
   }
 }
 
+/** One read after the other, blocking. */
+function singleReads(backend: Backend, file: File, spec: FileReadsSpec): WorkUntil {
+  const { aio, rootScope, files } = backend;
+  const { blockSize } = spec;
+  const positions = new RandomPositions(spec.blocks, blockSize);
+  const memory = files.ioMemory.tryLease(blockSize);
+  const result = new AioReturn();
+  return (until) => {
+    let ops = 0;
+    do {
+      for (let count = 0; count < CLOCK_STRIDE; count++) {
+        const io = aio.acquireBlocking(rootScope, result);
+        const { index, generation } = io;
+        file.startRead(io, memory, blockSize, positions.next());
+        aio.waitForBlocking(index, generation);
+        if (result.status === ResultStatus.ERROR) throw errorOf(aio, result);
+      }
+      ops += CLOCK_STRIDE;
+    } while (performance.now() < until);
+    return ops;
+  };
+}
+
 function promisedReads(file: File, spec: FileReadsSpec): WorkUntil {
   const positions = new RandomPositions(spec.blocks, spec.blockSize);
   return async (until) => {
@@ -168,7 +193,10 @@ async function checkReads(backend: Backend, file: File, spec: FileReadsSpec): Pr
     await aio.waits.until(() => aio.waitForReference(reference));
     assert.equal(result.value, spec.blockSize);
     readSync(fd, expected, 0, spec.blockSize, position);
-    assert(expected.equals(files.bytes.subarray(memory, memory + spec.blockSize)), `wrong bytes at ${position}`);
+    assert(
+      expected.equals(files.bytes.subarray(memory, memory + spec.blockSize)),
+      `wrong bytes at ${position}`,
+    );
   }
   files.ioMemory.release(memory, spec.blockSize);
   closeSync(fd);

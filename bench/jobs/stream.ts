@@ -51,7 +51,7 @@ export async function stream(spec: StreamSpec): Promise<Measurement> {
     drop(spec.table.files);
     measurement = await measureOnce(checked, () => scan(warmUp, end));
   } else {
-    await scan(0, end);
+    await repeat(() => scan(0, end), spec.seconds);
     measurement = await measureOnce(checked, () => repeat(() => scan(0, end), spec.seconds));
   }
   await team?.close();
@@ -95,7 +95,8 @@ async function checkScan(
   nextBlock: () => number,
 ): Promise<number> {
   const check = new PageCheck(table);
-  for await (const buffer of backend.readStream(relation, { nextBlock })) check.look(buffer.block, buffer.page);
+  for await (const buffer of backend.readStream(relation, { nextBlock }))
+    check.look(buffer.block, buffer.page);
   return check.close();
 }
 

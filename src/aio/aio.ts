@@ -170,11 +170,7 @@ export class Aio {
     io.define(operation, fd, offset);
     this.#handedOut = null;
     this.#link(io.index - this.#first);
-    const count = io.callbackCount;
-    for (let slot = 0; slot < count; slot++) {
-      const id = io.callbackId(slot);
-      if (id !== 0) this.thread.registry.callback(id).stage?.(io, io.callbackData(slot));
-    }
+    this.thread.stage(io);
     if ((io.flags & HandleFlag.SYNCHRONOUS) !== 0 || this.ops.needsSynchronousExecution(io)) {
       this.#runInline(io, fd);
       return;
@@ -326,7 +322,7 @@ export class Aio {
     if (io.storedStatus > ResultStatus.OK) {
       result.description = this.thread.registry.target(io.target).describe(result.targetData);
     }
-    this.thread.completion.completeLocal(io, result);
+    this.thread.completeLocal(io, result);
     this.#unlink(local);
     this.#forget(local);
     io.recycle(HandleState.COMPLETED_LOCAL);

@@ -3,11 +3,17 @@
  * created with a module of hooks, which every thread imports; otherwise each point costs one null check.
  */
 import { PgaioError } from '../base/errors.js';
+import type { IoMemories } from './execute.js';
 import type { IoHandle } from './handle.js';
 
 export interface InjectionHooks {
-  /** In whichever thread completes, before shared callbacks. Returns the result to go on with. May block. */
-  beforeSharedCompletion?(io: IoHandle, raw: number): number;
+  /**
+   * In whichever thread completes, before shared callbacks. Returns the result to go on with. May block, and
+   * may write into the memory that was read into.
+   */
+  beforeSharedCompletion?(io: IoHandle, raw: number, memories: IoMemories): number;
+  /** In whichever thread completed, before it wakes the waiters. */
+  afterSharedCompletion?(io: IoHandle): void;
   /** In an I/O worker, after it took an I/O from the queue and before it becomes its executor. */
   workerDequeued?(workerId: number, io: IoHandle): void;
   /** In an I/O worker, as the executor, before it opens the file. */
@@ -25,8 +31,8 @@ export class InjectionPoints {
     this.hooks = hooks;
   }
 
-  runBeforeSharedCompletion(io: IoHandle, raw: number): number {
-    return this.hooks.beforeSharedCompletion?.(io, raw) ?? raw;
+  beforeSharedCompletion(io: IoHandle, raw: number, memories: IoMemories): number {
+    return this.hooks.beforeSharedCompletion?.(io, raw, memories) ?? raw;
   }
 }
 

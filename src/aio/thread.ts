@@ -12,6 +12,8 @@ import { Completion } from './completion.js';
 import { execute, type IoMemories } from './execute.js';
 import { HandleTable, Operation, type HandleRegion, type IoHandle } from './handle.js';
 import type { InjectionPoints } from './injection-points.js';
+import type { AioResult } from './result.js';
+import { HandleState } from './states.js';
 
 export interface AioThreadParts {
   slots: Slots;
@@ -46,16 +48,19 @@ export class AioThread {
     this.counters = parts.counters;
     this.injection = parts.injection;
     this.memories = parts.memories;
-    this.completion = new Completion(this.table, parts.registry, parts.injection);
+    this.completion = new Completion(this.table, parts.registry);
     this.log = parts.log;
   }
 
   /** Runs a SUBMITTED I/O of which this thread is the executor, on a descriptor of this thread. */
   run(io: IoHandle, fd: number): void {
-    this.finish(
-      io,
-      this.#orCrash(io, () => execute(io, fd, this.memories)),
-    );
+    let raw: number;
+    try {
+      raw = execute(io, fd, this.memories);
+    } catch (error) {
+      this.#torn(io, error);
+    }
+    this.finish(io, raw);
   }
 
   /** As `run`, after the system call. */
@@ -64,7 +69,45 @@ export class AioThread {
     this.counters.count(write ? 'writes' : 'reads');
     if (raw > 0) this.counters.count(write ? 'writeBytes' : 'readBytes', raw);
     else if (raw < 0) this.counters.count('ioErrors');
-    this.completion.complete(io, raw);
+    io.raw = this.injection === null ? raw : this.injection.beforeSharedCompletion(io, raw, this.memories);
+    io.move(HandleState.SUBMITTED, HandleState.COMPLETED_IO);
+    this.completeShared(io);
+  }
+
+  /** From COMPLETED_IO on; also where an I/O goes on whose completer died. */
+  completeShared(io: IoHandle): void {
+    try {
+      this.completion.completeShared(io);
+    } catch (error) {
+      this.#torn(io, error);
+    }
+    this.injection?.hooks.afterSharedCompletion?.(io);
+    this.completion.wakeWaiters(io);
+  }
+
+  /** The owner's part, from COMPLETED_SHARED on. */
+  completeLocal(io: IoHandle, into: AioResult): void {
+    try {
+      this.completion.completeLocal(io, into);
+    } catch (error) {
+      this.#torn(io, error);
+    }
+  }
+
+  /** In the owner, before others can see the I/O. */
+  stage(io: IoHandle): void {
+    try {
+      this.completion.stage(io);
+    } catch (error) {
+      this.#torn(io, error);
+    }
+  }
+
+  /** A callback threw: the I/O would stay as it is for ever, and all who wait for it, too. */
+  #torn(io: IoHandle, error: unknown): never {
+    const reason = error instanceof Error ? error.message : String(error);
+    this.crash(`${io.describe()} could not be brought to its end: ${reason}`);
+    throw error;
   }
 
   /** The instance cannot go on: everybody's next wait throws, with this reason. */

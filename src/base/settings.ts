@@ -91,15 +91,14 @@ export function resolveSettings(
   const sharedBuffers = blocks('sharedBuffers', given.sharedBuffers ?? 128 * MB, 16, MAX_POOL_BLOCKS);
   const ioMaxCombineLimit = blocks('ioMaxCombineLimit', given.ioMaxCombineLimit ?? MB, 1, 128);
   const combine = blocks('ioCombineLimit', given.ioCombineLimit ?? 128 * KB, 1, 128);
-  const ioMemory = parseBytes('ioMemory', given.ioMemory ?? 16 * MB);
-  checkRange('ioMemory', Math.ceil(ioMemory / IO_MEMORY_UNIT), 1, MAX_IO_MEMORY / IO_MEMORY_UNIT);
+  const ioMemory = blocks('ioMemory', given.ioMemory ?? 16 * MB, 1, MAX_IO_MEMORY / BLOCK_SIZE);
   return {
     ioMethod: method.name,
     methodReason: method.reason,
     ioMinWorkers,
     ioMaxWorkers,
-    ioWorkerIdleTimeout: millis('ioWorkerIdleTimeout', given.ioWorkerIdleTimeout ?? 60_000, -1),
-    ioWorkerLaunchInterval: millis('ioWorkerLaunchInterval', given.ioWorkerLaunchInterval ?? 100, 0),
+    ioWorkerIdleTimeout: checkMillis('ioWorkerIdleTimeout', given.ioWorkerIdleTimeout ?? 60_000, -1),
+    ioWorkerLaunchInterval: checkMillis('ioWorkerLaunchInterval', given.ioWorkerLaunchInterval ?? 100, 0),
     ioMaxConcurrency: concurrency(given.ioMaxConcurrency ?? -1, sharedBuffers, maxBackends),
     ioCombineLimit: Math.min(combine, ioMaxCombineLimit),
     ioMaxCombineLimit,
@@ -111,7 +110,7 @@ export function resolveSettings(
       1000,
     ),
     sharedBuffers,
-    ioMemory: Math.ceil(ioMemory / IO_MEMORY_UNIT) * IO_MEMORY_UNIT,
+    ioMemory: ioMemory * IO_MEMORY_UNIT,
     maxBackends,
     maxFilesPerProcess: checkRange('maxFilesPerProcess', given.maxFilesPerProcess ?? 1000, 64, 1_000_000),
     debugIoDirect: given.debugIoDirect ?? false,
@@ -163,7 +162,8 @@ function blocks(name: string, value: number | string, min: number, max: number):
   return Math.floor(count);
 }
 
-function millis(name: string, value: number | string, min: number): number {
+/** Whole milliseconds, at least `min`. */
+export function checkMillis(name: string, value: number | string, min: number): number {
   return checkRange(name, Math.round(parseMillis(name, value)), min, 2_147_483_647);
 }
 

@@ -20,7 +20,7 @@ import type { SmgrRelation } from '../smgr/smgr.js';
 import { errorOf } from '../vfd/file.js';
 import { Claim, type BufferIo } from './buffer-io.js';
 import { makeForkTag, type ForkTag } from './descriptor.js';
-import type { BufferPool } from './pool.js';
+import { isOutOfBuffers, type BufferPool } from './pool.js';
 
 /** Blocks in one memory of the pool: 4 GiB. */
 export const MEMORY_BLOCKS = 524_288;
@@ -164,8 +164,7 @@ export class BufferManager implements ScopedResources {
       if (at < op.pinned) {
         valid = this.bufferIo.isValid(op.buffer(at));
       } else {
-        op.buffers[(op.first + at) & op.mask] = pool.pinBlock(tag, (op.block + at) | 0, op.scope);
-        op.pinned = at + 1;
+        if (!this.#pinNext(op, tag, at)) return true; // a shorter read: nobody waits with pins in hand for others' pins
         valid = pool.foundValid;
       }
       if (!valid) continue;
@@ -175,6 +174,18 @@ export class BufferManager implements ScopedResources {
       this.hits++;
       return false;
     }
+    return true;
+  }
+
+  /** False when the pool has no buffer to give and the operation has some already. */
+  #pinNext(op: ReadBuffersOperation, tag: ForkTag, at: number): boolean {
+    try {
+      op.buffers[(op.first + at) & op.mask] = this.pool.pinBlock(tag, (op.block + at) | 0, op.scope);
+    } catch (error) {
+      if (at > 0 && isOutOfBuffers(error)) return false;
+      throw error;
+    }
+    op.pinned = at + 1;
     return true;
   }
 

@@ -51,6 +51,12 @@ const LOOKUP_STEPS_MAX = 64;
 const CLOCK_RUN_MAX = 64;
 const CLOCK_ROUNDS_MAX = 8;
 const NOT_FOUND = -1;
+const NO_UNPINNED_BUFFERS = 'ERR_PGAIO_NO_UNPINNED_BUFFERS';
+
+/** Whether the pool had no buffer to give: whoever has others in hand can go on with those. */
+export function isOutOfBuffers(error: unknown): boolean {
+  return error instanceof PgaioError && error.code === NO_UNPINNED_BUFFERS;
+}
 
 export interface BufferRegion {
   readonly count: number;
@@ -239,6 +245,10 @@ export class BufferPool {
       const buffer = this.tick();
       if (this.tryTake(buffer)) return buffer;
     }
+    // Other backends move the hand too, so ours may have missed the same buffers every time.
+    for (let visits = this.region.count * CLOCK_ROUNDS_MAX; visits > 0; visits--) {
+      if (this.tryTake(visits % this.region.count)) return visits % this.region.count;
+    }
     return this.allPinned();
   }
 
@@ -325,7 +335,7 @@ export class BufferPool {
       if (((this.array[this.base(buffer) + STATE] as number) & PIN_MASK) !== 0) pinned++;
     }
     const own = this.pins.buffersPinned;
-    throw new PgaioError('ERR_PGAIO_NO_UNPINNED_BUFFERS', 'no unpinned buffers available', {
+    throw new PgaioError(NO_UNPINNED_BUFFERS, 'no unpinned buffers available', {
       detail: `Of ${count} buffers ${pinned} are pinned: ${own} by this backend, the others by other backends or by reads in flight.`,
       hint: 'Release buffers sooner, or create the instance with more sharedBuffers.',
     });

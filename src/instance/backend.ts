@@ -69,6 +69,7 @@ export class Backend {
   constructor(handle: InstanceHandle, modules: LoadedModules, log: LogSink) {
     const memory = new AttachedMemory(handle);
     const { settings } = handle;
+    memory.header.checkLayout(memory.layout);
     memory.header.checkOpen();
     const slot = memory.slots.claimBackend(currentThreadIdentity());
     this.parts = new ThreadParts(memory, slot, modules, log);
@@ -152,6 +153,7 @@ export class Backend {
   pinCached(relation: SmgrRelation, block: number, options: StreamOptions = {}): PinnedBuffer | null {
     this.#assertOpen();
     const scope = options.scope ?? this.rootScope;
+    scope.assertOpen();
     const { pool } = this.buffers;
     const buffer = pool.lookup(this.#reader(relation, options).tag, block | 0, scope);
     if (buffer < 0) return null;
@@ -162,6 +164,7 @@ export class Backend {
 
   /** Reads one block and pins it. The caller releases it. */
   async readBlock(relation: SmgrRelation, block: number, options: StreamOptions = {}): Promise<PinnedBuffer> {
+    if (block >>> 0 !== block) throw new RangeError(`${block} is not a block number`);
     let given = false;
     const nextBlock = (): number => (given ? -1 : ((given = true), block));
     const stream = this.rawReadStream(relation, nextBlock, { ...options, nextBlock });

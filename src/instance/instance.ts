@@ -6,8 +6,8 @@ import { Worker } from 'node:worker_threads';
 import { WorkerControl, type WorkerLimits } from '../aio/method/worker/control.js';
 import { PgaioError } from '../base/errors.js';
 import { defaultLogSink, type LogEvent, type LogSink } from '../base/log.js';
-import { resolveSettings, type InstanceSettings, type ResolvedSettings } from '../base/settings.js';
-import { checkRange, parseMillis } from '../base/units.js';
+import { checkMillis, resolveSettings, type InstanceSettings, type ResolvedSettings } from '../base/settings.js';
+import { checkRange } from '../base/units.js';
 import { setLatch } from '../shmem/latch.js';
 import { createSharedMemory } from '../shmem/segment.js';
 import { DescriptorBudget } from '../vfd/budget.js';
@@ -27,6 +27,15 @@ export interface CreateOptions extends InstanceSettings {
 
 /** Creates an instance; the calling thread becomes its first backend. Close it when done. */
 export async function createInstance(options: CreateOptions = {}): Promise<Instance> {
+  const { handle, loaded, log } = await createSharedState(options);
+  const supervisor = await startSupervisor(handle, log);
+  return new Instance(handle, new Backend(handle, loaded, log), supervisor);
+}
+
+/** The memory of an instance, ready to be attached to, without any thread. */
+export async function createSharedState(
+  options: CreateOptions,
+): Promise<{ handle: InstanceHandle; loaded: LoadedModules; log: LogSink }> {
   const { log = defaultLogSink, modules = [], injection = null, ...given } = options;
   const settings = resolveSettings(given, chooseMethod(given.ioMethod ?? 'worker'));
   const handle: InstanceHandle = {
@@ -38,8 +47,7 @@ export async function createInstance(options: CreateOptions = {}): Promise<Insta
   };
   const loaded = await loadModules(handle);
   initializeMemory(handle, loaded, log);
-  const supervisor = await startSupervisor(handle, log);
-  return new Instance(handle, new Backend(handle, loaded, log), supervisor);
+  return { handle, loaded, log };
 }
 
 /** Attaches the calling thread to an instance whose handle it was sent. */
@@ -61,9 +69,9 @@ function initializeMemory(handle: InstanceHandle, modules: LoadedModules, log: L
     idleTimeout: settings.ioWorkerIdleTimeout,
     launchInterval: settings.ioWorkerLaunchInterval,
   });
-  // The fingerprint covers this thread's registry, so it takes a thread's parts to compute it.
+  // The fingerprint is of this thread's registry, so it takes a thread's parts to compute it.
   const parts = new ThreadParts(memory, slots.supervisorSlot, modules, log);
-  memory.header.initialize(parts.fingerprint);
+  memory.header.initialize(memory.layout, parts.fingerprint);
 }
 
 function startSupervisor(handle: InstanceHandle, log: LogSink): Promise<Worker> {
@@ -71,7 +79,7 @@ function startSupervisor(handle: InstanceHandle, log: LogSink): Promise<Worker> 
     workerData: handle,
     name: 'pgaio supervisor',
   });
-  return new Promise((resolve, reject) => {
+  return new Promise<Worker>((resolve, reject) => {
     thread.on('message', (message: { log?: LogEvent; ready?: boolean; failed?: Error }) => {
       if (message.log !== undefined) log(message.log);
       if (message.failed !== undefined) reject(message.failed);
@@ -80,10 +88,16 @@ function startSupervisor(handle: InstanceHandle, log: LogSink): Promise<Worker> 
         resolve(thread);
       }
     });
-    thread.once('error', reject);
+    thread.on('error', (error) => {
+      log({ level: 'warning', message: `the supervision thread ended: ${error.message}` });
+      reject(error);
+    });
     thread.once('exit', (code) =>
       reject(new PgaioError('ERR_PGAIO_SUPERVISOR', `the supervision thread ended with code ${code}`)),
     );
+  }).catch(async (error: unknown) => {
+    await thread.terminate(); // or it would try for ever to start workers that cannot start
+    throw error;
   });
 }
 
@@ -123,9 +137,7 @@ export class Instance {
     const limits: WorkerLimits = {
       minWorkers,
       maxWorkers: checkRange('ioMaxWorkers', changes.ioMaxWorkers ?? now.maxWorkers, minWorkers, 32),
-      idleTimeout: Math.round(
-        parseMillis('ioWorkerIdleTimeout', changes.ioWorkerIdleTimeout ?? now.idleTimeout),
-      ),
+      idleTimeout: checkMillis('ioWorkerIdleTimeout', changes.ioWorkerIdleTimeout ?? now.idleTimeout, -1),
       launchInterval: now.launchInterval,
     };
     this.#control.setLimits(limits);

@@ -84,12 +84,8 @@ export function createMemories(settings: ResolvedSettings): WebAssembly.Memory[]
   return memories;
 }
 
-/** What all threads must agree on: the plan, the settings, and the tables of callbacks and targets. */
-export function instanceFingerprint(
-  plan: InstancePlan,
-  settings: ResolvedSettings,
-  registrySignature: string,
-): number {
+/** What all threads must agree on, besides the tables of callbacks and targets. */
+export function layoutFingerprint(plan: InstancePlan, settings: ResolvedSettings): number {
   const regions = plan.plan.regions.map(({ name, start, words }) => `${name}@${start}+${words}`);
-  return fingerprintOf([`v${SHARED_STATE_VERSION}`, ...regions, JSON.stringify(settings), registrySignature]);
+  return fingerprintOf([`v${SHARED_STATE_VERSION}`, ...regions, JSON.stringify(settings)]);
 }

@@ -12,6 +12,7 @@ import { OwnLatch } from '../shmem/latch.js';
 import { Phase } from '../shmem/header.js';
 import { SlotStatus } from '../shmem/slots.js';
 import { currentThreadIdentity, threadMayBeAlive, type ThreadIdentity } from '../shmem/thread-identity.js';
+import { DescriptorBudget } from '../vfd/budget.js';
 import type { InstanceHandle } from './shared-state.js';
 import { AttachedMemory, ThreadParts, loadModules, type LoadedModules } from './thread-parts.js';
 
@@ -59,6 +60,7 @@ class Supervisor {
       if (!this.#isOver()) await this.#latch.sleepAsync(seen);
     }
     clearInterval(timer);
+    this.#parts.reopens.close();
     this.#memory.slots.release(this.#memory.slots.supervisorSlot);
     parentPort?.close();
   }
@@ -81,7 +83,10 @@ class Supervisor {
     this.#threads.set(worker, thread);
     thread.on('message', (message: { log?: LogEvent; online?: number }) => {
       if (message.log !== undefined) tellLog(message.log);
-      if (message.online !== undefined) this.#online++;
+      if (message.online !== undefined) {
+        this.#online++;
+        this.#supervision?.workerOnline(worker);
+      }
       this.#announceWhenReady();
     });
     thread.on('error', (error) => {
@@ -90,6 +95,8 @@ class Supervisor {
     });
     thread.on('exit', (code) => {
       this.#threads.delete(worker);
+      const { words, slots, plan } = this.#memory;
+      new DescriptorBudget(words, plan.budget, slots.workerSlot(worker)).giveBackAll();
       this.#supervision?.workerExited(worker, code !== 0);
       this.#latch.wakeAsync(); // the loop looks whether this was the last
     });

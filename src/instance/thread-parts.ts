@@ -3,7 +3,7 @@ import type { LogSink } from '../base/log.js';
 import { InjectionPoints, type InjectionHooks } from '../aio/injection-points.js';
 import { AioThread } from '../aio/thread.js';
 import { BufferIo } from '../buffer/buffer-io.js';
-import { InstanceHeader } from '../shmem/header.js';
+import { InstanceHeader, fingerprintOf } from '../shmem/header.js';
 import { Slots } from '../shmem/slots.js';
 import { SharedWords } from '../shmem/words.js';
 import { Counters } from '../stats/counters.js';
@@ -12,7 +12,7 @@ import { FileTable } from '../vfd/file-table.js';
 import { ReopenCache } from '../vfd/reopen.js';
 import { VfdCache } from '../vfd/vfd.js';
 import { createRegistry, type RegistrationModule } from './registrations.js';
-import { instanceFingerprint, planInstance, type InstanceHandle, type InstancePlan } from './shared-state.js';
+import { layoutFingerprint, planInstance, type InstanceHandle, type InstancePlan } from './shared-state.js';
 
 /** Modules that the instance names; imported before anything is attached. */
 export interface LoadedModules {
@@ -35,13 +35,16 @@ export class AttachedMemory {
   readonly words: SharedWords;
   readonly slots: Slots;
   readonly header: InstanceHeader;
+  readonly layout: number;
 
   constructor(handle: InstanceHandle) {
     this.handle = handle;
     this.plan = planInstance(handle.settings);
+    this.layout = layoutFingerprint(this.plan, handle.settings);
     this.words = new SharedWords(handle.control);
     this.slots = new Slots(this.words, this.plan.slots);
     this.header = new InstanceHeader(this.words, this.plan.header);
+    this.slots.checkAlive = () => this.header.checkCrashed();
   }
 }
 
@@ -54,6 +57,7 @@ export class ThreadParts {
   readonly bufferIo: BufferIo;
   readonly thread: AioThread;
   readonly bytes: readonly Uint8Array<SharedArrayBuffer>[];
+  /** Of the tables of callbacks and targets. */
   readonly fingerprint: number;
 
   constructor(memory: AttachedMemory, slot: number, modules: LoadedModules, log: LogSink) {
@@ -70,7 +74,7 @@ export class ThreadParts {
       { files, reopens, bufferIo, memories: handle.memories },
       modules.registrations,
     );
-    this.fingerprint = instanceFingerprint(plan, handle.settings, registry.signature());
+    this.fingerprint = fingerprintOf([registry.signature()]);
     this.bytes = handle.memories.map((one) => new Uint8Array(one.buffer as SharedArrayBuffer));
     this.thread = new AioThread({
       slots,

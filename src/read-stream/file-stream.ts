@@ -32,7 +32,7 @@ export type NextRange<R extends FileRange> = () => R | null;
 export interface FileStreamOptions<R extends FileRange> {
   /** Bytes a read. */
   readonly chunkBytes: number;
-  /** Reads in flight. */
+  /** Reads in flight; fewer if there is not so much I/O memory when the stream begins. */
   readonly depth: number;
   /** Registers callbacks on the handle of a read, and returns the number of the first block for them. */
   readonly prepare?: (io: IoHandle, range: R, position: number) => number;
@@ -100,10 +100,10 @@ export class FileStream<R extends FileRange> {
 
   /** Step: the next chunk, valid until the next call; null at the end. */
   next(): FileChunk<R> | null | Pending {
-    const inFlight = this.#tail - this.#head;
+    const depth = this.#chunks.length;
     // Refilled by quarters, so that several reads are submitted in one call.
-    const wanted = this.#options.depth - inFlight;
-    if (!this.#ended && (wanted * 4 >= this.#options.depth || inFlight === 0)) {
+    const free = depth - (this.#tail - this.#head);
+    if (!this.#ended && (free * 4 >= depth || free === depth)) {
       if (this.#lookAhead() === PENDING && this.#tail === this.#head) return PENDING;
     }
     if (this.#tail === this.#head) {
@@ -123,7 +123,7 @@ export class FileStream<R extends FileRange> {
   }
 
   #chunkAt(position: number): FileChunk<R> {
-    return this.#chunks[position % this.#options.depth] as FileChunk<R>;
+    return this.#chunks[position % this.#chunks.length] as FileChunk<R>;
   }
 
   #await(chunk: FileChunk<R>): true | Pending {
@@ -134,10 +134,11 @@ export class FileStream<R extends FileRange> {
 
   /** Starts as many reads as there are free places. PENDING: it would have to wait; call again. */
   #lookAhead(): true | Pending {
+    if (this.#chunks.length === 0 && this.#leasePlaces() === PENDING) return PENDING;
     const { aio, scope } = this.#context;
     aio.enterBatch(scope);
     try {
-      while (this.#tail - this.#head < this.#options.depth && this.#haveRange()) {
+      while (this.#tail - this.#head < this.#chunks.length && this.#haveRange()) {
         if (this.#startChunk() === PENDING) return PENDING;
       }
       return true;
@@ -163,7 +164,6 @@ export class FileStream<R extends FileRange> {
   }
 
   #startChunk(): true | Pending {
-    if (this.#leasePlace() === PENDING) return PENDING;
     const { aio, scope } = this.#context;
     const range = this.#range as R;
     const chunk = this.#chunkAt(this.#tail);
@@ -185,13 +185,16 @@ export class FileStream<R extends FileRange> {
     return true;
   }
 
-  /** Leases the memory of a place when it is first used. */
-  #leasePlace(): true | Pending {
-    if (this.#chunks.length > this.#tail % this.#options.depth) return true;
+  /** Waits for one place only: two streams that wait while they hold some would wait for each other. */
+  #leasePlaces(): true | Pending {
     const { aio, ioMemory } = this.#context;
-    const offset = ioMemory.lease(aio.waits, this.#options.chunkBytes);
-    if (offset === PENDING) return PENDING;
-    this.#chunks.push(new FileChunk<R>(offset));
+    const { chunkBytes, depth } = this.#options;
+    const first = ioMemory.lease(aio.waits, chunkBytes);
+    if (first === PENDING) return PENDING;
+    for (let offset = first; offset >= 0; offset = ioMemory.tryLease(chunkBytes)) {
+      this.#chunks.push(new FileChunk<R>(offset));
+      if (this.#chunks.length === depth) break;
+    }
     return true;
   }
 

@@ -14,6 +14,8 @@
  */
 import { ReadBuffersOperation, type BufferManager, type ForkReader } from '../buffer/buffer-manager.js';
 import type { Scope } from '../aio/scope.js';
+import { fail } from '../base/assert.js';
+import { isOutOfBuffers } from '../buffer/pool.js';
 import { PENDING, type Pending } from '../shmem/wait.js';
 
 /** What a block callback returns when there are no more blocks. */
@@ -69,7 +71,7 @@ export class ReadStream {
 
   readonly #operations: ReadBuffersOperation[] = [];
   /** Position in the queue of each operation's first buffer. */
-  readonly #positions: Int32Array;
+  readonly #positions: Float64Array;
   #ioHead = 0;
   #ioTail = 0;
 
@@ -104,7 +106,7 @@ export class ReadStream {
     this.#queue = new Int32Array(size);
     this.#mask = size - 1;
     for (let io = 0; io < this.#ioMax; io++) this.#operations.push(new ReadBuffersOperation());
-    this.#positions = new Int32Array(this.#ioMax);
+    this.#positions = new Float64Array(this.#ioMax);
     this.#distance = options.full ? Math.min(this.#budget, this.#combineLimit) : 1;
     this.#combine = this.#distance;
     this.stats = {
@@ -124,6 +126,7 @@ export class ReadStream {
    * what went wrong with its read; the stream is closed then.
    */
   next(): number | Pending {
+    this.scope.assertOpen();
     if (this.#distance === 1 && this.#tail === this.#head && this.#pending === 0 && !this.#ended) {
       const buffer = this.#nextCached();
       if (buffer >= 0) return buffer;
@@ -169,7 +172,7 @@ export class ReadStream {
     this.#head++;
     this.stats.buffers++;
     this.stats.distanceSum += this.#distance;
-    if (!this.#ended) this.#lookAhead();
+    if (!this.#ended || this.#pending > 0) this.#lookAhead();
     return buffer;
   }
 
@@ -269,9 +272,13 @@ export class ReadStream {
 
   #takeBlock(): number {
     const block = this.#ungot;
-    if (block === END_OF_STREAM) return this.#nextBlock();
-    this.#ungot = END_OF_STREAM;
-    return block;
+    if (block !== END_OF_STREAM) {
+      this.#ungot = END_OF_STREAM;
+      return block;
+    }
+    const next = this.#nextBlock();
+    if (next >>> 0 !== next && next !== END_OF_STREAM) fail(`the block callback returned ${String(next)}, no block number`);
+    return next;
   }
 
   #extendPending(block: number): boolean {
@@ -301,7 +308,9 @@ export class ReadStream {
     } catch (error) {
       this.manager.unpinAll(operation);
       this.#forwarded = 0;
-      throw error;
+      if (!isOutOfBuffers(error) || this.#tail === this.#head) throw error;
+      this.#distance = this.#tail - this.#head; // go on with what is pinned, and look no further for now
+      return PENDING;
     }
     const { count } = operation;
     if (operation.inFlight) this.#ioStarted(slot, count);
@@ -351,6 +360,8 @@ export class ReadStream {
       if (operation.inFlight && !operation.foreign) aio.abandon(operation.ioHandle, operation.ioGeneration);
     }
     const last = this.#tail + this.#forwarded;
+    // A scope that has ended has given all its pins back.
+    if (!this.scope.isOpen) this.#head = last;
     for (; this.#head !== last; this.#head++)
       pool.unpin(this.#queue[this.#head & this.#mask] as number, this.scope);
     this.#tail = this.#head;

@@ -2,7 +2,7 @@
  * The segment's first region: what an attaching thread checks before it believes anything else, and the
  * word that says that the instance crashed.
  *
- * Who writes: `fingerprint` and `blockSize` the creator, before any other thread can see the memory.
+ * Who writes: `layout` and `fingerprint` the creator, before any other thread can see the memory.
  * `phase` moves OPEN → CLOSING by the creator and OPEN/CLOSING → CRASHED by whoever sees the reason first
  * (compare-and-swap); the reason's text is written before the word is published, under `crashLock`.
  */
@@ -16,7 +16,7 @@ const REASON_WORDS = 128;
 
 const HeaderLayout = declareLayout(
   'Header',
-  { magic: 1, fingerprint: 1, phase: 1, crashLock: 1, crashReason: REASON_WORDS },
+  { magic: 1, layout: 1, fingerprint: 1, phase: 1, crashLock: 1, crashReason: REASON_WORDS },
   CACHE_LINE_WORDS,
 );
 
@@ -35,24 +35,32 @@ export class InstanceHeader {
     this.#start = start;
   }
 
-  initialize(fingerprint: number): void {
+  initialize(layout: number, fingerprint: number): void {
+    this.#words.set(this.#start + HeaderLayout.at.layout, layout);
     this.#words.set(this.#start + HeaderLayout.at.fingerprint, fingerprint);
     this.#words.store(this.#start + HeaderLayout.at.magic, MAGIC);
   }
 
-  /** Refuses a segment that another version, or other tables of callbacks and targets, made. */
-  checkFingerprint(fingerprint: number): void {
+  /** Refuses a segment that another version, or other settings, made: before anything in it is touched. */
+  checkLayout(layout: number): void {
     if (this.#words.load(this.#start + HeaderLayout.at.magic) !== MAGIC) {
       throw new PgaioError('ERR_PGAIO_NOT_A_SEGMENT', 'this memory does not hold a pgaio instance');
     }
-    const found = this.#words.get(this.#start + HeaderLayout.at.fingerprint);
-    if (found !== fingerprint) {
-      throw new PgaioError(
-        'ERR_PGAIO_FINGERPRINT',
-        'this thread has other layouts, callbacks or targets than the thread that created the instance',
-        { hint: 'Load the same version of pgaio, and the same modules, in every thread.' },
-      );
-    }
+    this.#check(HeaderLayout.at.layout, layout, 'another version of pgaio, or other settings,');
+  }
+
+  /** Refuses other tables of callbacks and targets. */
+  checkFingerprint(fingerprint: number): void {
+    this.#check(HeaderLayout.at.fingerprint, fingerprint, 'other callbacks or targets');
+  }
+
+  #check(field: number, expected: number, difference: string): void {
+    if (this.#words.get(this.#start + field) === expected) return;
+    throw new PgaioError(
+      'ERR_PGAIO_FINGERPRINT',
+      `this thread has ${difference} than the thread that created the instance`,
+      { hint: 'Load the same version of pgaio, and the same modules, in every thread.' },
+    );
   }
 
   get phase(): number {

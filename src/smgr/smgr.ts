@@ -40,14 +40,9 @@ export class StorageManager {
   open(dataDirectory: string, locator: Partial<RelationLocator> & { relation: number }): SmgrRelation {
     const directory = resolve(dataDirectory);
     const whole = { tablespace: PG_DEFAULT_TABLESPACE, database: 0, ...locator };
+    const version = versionDirectory(directory, whole.tablespace); // throws before the directory gets a number
     const number = this.#directories.numberOf(directory);
-    const relation = new SmgrRelation(
-      this,
-      directory,
-      number,
-      whole,
-      versionDirectory(directory, whole.tablespace),
-    );
+    const relation = new SmgrRelation(this, directory, number, whole, version);
     this.#relations.add(relation);
     return relation;
   }

@@ -11,6 +11,9 @@ import type { IoMemory } from '../shmem/io-memory.js';
 import { setFileTarget } from './file-target.js';
 import type { Vfd, VfdCache } from './vfd.js';
 
+/** What Linux transfers in one call: MAX_RW_COUNT. */
+const READ_BYTES_MAX = 0x7fff_f000;
+
 /** What the files of a backend share. */
 export interface FileContext {
   readonly aio: Aio;
@@ -50,10 +53,12 @@ export class File {
 
   /**
    * Reads `length` bytes at `position`; fewer at the end of the file. The result is the caller's own copy.
-   * Rejects with an IoError.
+   * Rejects with an IoError, or a RangeError when position or length make no sense.
    */
   async read(position: number, length: number): Promise<Uint8Array> {
     const { aio, ioMemory, scope, bytes } = this.context;
+    checkExtent(position, length);
+    if (this.#closed) throw new ClosedError(`the file "${this.path}"`);
     const offset = await aio.waits.until(() => ioMemory.lease(aio.waits, length));
     const result = new AioReturn();
     let io: WaitReference;
@@ -81,6 +86,13 @@ export class File {
     if (this.#closed) return;
     this.#closed = true;
     this.context.vfds.close(this.#vfd);
+  }
+}
+
+function checkExtent(position: number, length: number): void {
+  if (!Number.isSafeInteger(position) || position < 0) throw new RangeError(`${position} is not a position in a file`);
+  if (!Number.isInteger(length) || length < 0 || length > READ_BYTES_MAX) {
+    throw new RangeError(`${length} is outside the valid range for a length (0 .. ${READ_BYTES_MAX})`);
   }
 }
 

@@ -68,12 +68,13 @@ export async function verifyPaths(options: VerifyOptions): Promise<VerifyReport>
   const method = chooseMethod(options.method ?? 'auto');
   const tuning = tune(method.name, { jobs: options.jobs, rate: options.rate ?? 0 });
   const { roots, problems } = await findScanRoots(options.paths);
+  const refusals = new Map<string, ScanProblem>();
   const usable = roots.filter((root) => {
     const refusal = whyNotVerifiable(root, options.direct ?? false);
-    if (refusal !== null && !problems.some(({ path }) => path === refusal.path)) problems.push(refusal);
+    if (refusal !== null) refusals.set(refusal.path, refusal);
     return refusal === null;
   });
-  return new Verification(options, method, tuning, usable).run(problems);
+  return new Verification(options, method, tuning, usable).run([...problems, ...refusals.values()]);
 }
 
 class Verification {
@@ -109,13 +110,9 @@ class Verification {
     const { user, system } = process.cpuUsage(cpuBefore);
     const tally = this.#tally;
     tally.sort();
-    const end = {
-      bad: tally.failures.length,
-      unreadable: tally.unreadable,
-      undecided: outcome.undecided,
-      interrupted: outcome.interrupted,
-      crash: outcome.crash,
-    };
+    const { undecided, interrupted, crash } = outcome;
+    const bad = tally.failures.length;
+    const { unreadable } = tally;
     return {
       method: this.#method.name,
       methodReason: this.#method.reason,
@@ -124,15 +121,19 @@ class Verification {
       files: tally.files,
       blocks: tally.blocks,
       bytes: tally.bytes,
+      bad,
       structural: tally.structuralBlocks.length,
       inFlux: tally.inFlux,
+      unreadable,
       failures: tally.failures,
       structuralBlocks: tally.structuralBlocks,
       problems: tally.problems,
-      ...end,
+      undecided,
+      interrupted,
+      crash,
       seconds: (performance.now() - started) / 1000,
       io: this.#ioReport(outcome, (user + system) / 1e6),
-      exitCode: exitCodeFor(end),
+      exitCode: exitCodeFor({ bad, unreadable, interrupted, crash }),
     };
   }
 
@@ -156,52 +157,60 @@ class Verification {
     };
   }
 
+  /** Everything that can begins at once: jobs load their modules while the instance is made and files are listed. */
   async #readEverything(): Promise<Outcome> {
-    const { signal, watcher } = this.#options;
-    const instance = await createInstance(this.#instanceSettings());
-    const threads = this.#startJobs(instance);
-    const stop = (): void => {
-      this.#control.stop();
-      this.#work.stop();
-      threads.poke();
-    };
+    const { signal } = this.#options;
+    const threads = new JobThreads(this.#tuning.jobs, (findings) => this.#found(findings));
+    const making = createInstance(this.#instanceSettings());
+    const stop = (): void => this.#stop(threads);
     signal?.addEventListener('abort', stop);
+    if (signal?.aborted === true) stop();
+    const starting = making.then((instance) => this.#start(instance, threads));
+    try {
+      await Promise.all([starting, this.#work.fill(this.#list()), this.#handOut(threads)]);
+      return await this.#outcome(await making, threads);
+    } finally {
+      signal?.removeEventListener('abort', stop);
+      this.#stop(threads);
+      await threads.finish();
+      await making.then(closeOrWhyNot, () => null);
+    }
+  }
+
+  async #outcome(instance: Instance, { waits, undecided, failure }: JobThreads): Promise<Outcome> {
+    const counters = instance.backend.counters();
+    const workers = instance.workerCount;
+    const notClosed = await closeOrWhyNot(instance);
+    const crash = (failure ?? notClosed)?.message ?? null;
+    const interrupted = this.#options.signal?.aborted === true;
+    return { waits, undecided, counters, workers, crash, interrupted };
+  }
+
+  #start({ handle }: Instance, threads: JobThreads): void {
+    const { chunkBytes, depth } = this.#tuning;
+    const { direct = false, watcher } = this.#options;
+    threads.start({ handle, control: this.#control.memory, chunkBytes, depth, direct });
     watcher?.started?.({
       method: this.#method.name,
       methodReason: this.#method.reason,
       tuning: this.#tuning,
       online: this.#online,
     });
-    try {
-      if (signal?.aborted === true) stop();
-      await Promise.all([this.#work.fill(this.#list()), this.#handOut(threads, stop)]);
-    } finally {
-      signal?.removeEventListener('abort', stop);
-      this.#control.stop();
-      await threads.finish();
-    }
-    const { waits, undecided } = threads;
-    const counters = instance.backend.counters();
-    const workers = instance.workerCount;
-    const crash = threads.failure ?? (await closeOrWhyNot(instance));
-    const interrupted = signal?.aborted === true;
-    return { waits, undecided, counters, workers, interrupted, crash: crash === null ? null : crash.message };
   }
 
-  async #handOut(threads: JobThreads, stop: () => void): Promise<void> {
+  async #handOut(threads: JobThreads): Promise<void> {
     for (let batch = await this.#work.take(); batch !== null; batch = await this.#work.take()) {
       if (!(await threads.wantWork(() => this.#control.stopped))) break;
       threads.give(batch);
     }
-    if (threads.failure !== null) stop();
+    if (threads.failure !== null) this.#stop(threads);
     await threads.finish();
   }
 
-  #startJobs({ handle }: Instance): JobThreads {
-    const { jobs, chunkBytes, depth } = this.#tuning;
-    const { direct = false } = this.#options;
-    const data = { handle, control: this.#control.memory, chunkBytes, depth, direct };
-    return new JobThreads(jobs, data, (findings) => this.#found(findings));
+  #stop(threads: JobThreads): void {
+    this.#control.stop();
+    this.#work.stop();
+    threads.poke();
   }
 
   #instanceSettings(): Parameters<typeof createInstance>[0] {

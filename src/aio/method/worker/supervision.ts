@@ -18,6 +18,8 @@ import type { AioThread } from '../../thread.js';
 import type { WorkerControl } from './control.js';
 import { runDequeued } from './run.js';
 
+/** After a worker that could not even start, so that a broken set-up does not busy the machine. */
+const START_RETRY_MILLIS = 1000;
 /** An I/O may lose this many executors before it is declared the culprit. */
 const MAX_DEATHS = 1;
 
@@ -31,6 +33,8 @@ export class WorkerSupervision {
   readonly #control: WorkerControl;
   readonly #launcher: WorkerLauncher;
   readonly #running = new Set<number>();
+  readonly #online = new Set<number>();
+  #holdOffUntil = 0;
   #lastLaunch = Number.NEGATIVE_INFINITY;
   #timer: NodeJS.Timeout | undefined;
   #stopped = false;
@@ -48,6 +52,11 @@ export class WorkerSupervision {
   /** Brings the pool to what the limits and the growth request ask for. Call it whenever either may have changed. */
   adjust(): void {
     if (this.#stopped) return;
+    const holdOff = this.#holdOffUntil - performance.now();
+    if (holdOff > 0) {
+      this.#adjustLater(holdOff);
+      return;
+    }
     const { minWorkers, maxWorkers, launchInterval } = this.#control.limits;
     while (this.#control.count < minWorkers) {
       if (!this.#addWorker()) return;
@@ -92,12 +101,18 @@ export class WorkerSupervision {
     }, millis);
   }
 
+  /** A worker's thread is up. */
+  workerOnline(worker: number): void {
+    this.#online.add(worker);
+  }
+
   /** A worker's thread has ended; `died` unless it left by itself. */
   workerExited(worker: number, died: boolean): void {
     const { slots } = this.#thread;
     const slot = slots.workerSlot(worker);
     this.#running.delete(worker);
     this.#control.markGone(worker);
+    if (!this.#online.delete(worker)) this.#holdOffUntil = performance.now() + START_RETRY_MILLIS;
     if (died) {
       this.#thread.counters.count('workersLost');
       if (slots.inCritical(slot)) {
@@ -133,7 +148,7 @@ export class WorkerSupervision {
         break;
       case HandleState.COMPLETED_IO:
         io.deaths++; // tells the callbacks that they may have run already
-        this.#thread.completion.completeShared(io);
+        this.#thread.completeShared(io);
         break;
       default:
         this.#thread.completion.wakeWaiters(io);

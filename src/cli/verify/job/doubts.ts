@@ -79,7 +79,7 @@ export class Doubts {
   /** Reads again what is due. */
   settleDue(): void {
     if (this.#count === 0) return;
-    const now = performance.now();
+    const now = this.#now();
     for (const line of this.#lines) {
       let settled = 0;
       for (const doubt of line) {
@@ -98,14 +98,14 @@ export class Doubts {
 
   #waitAndSettle(): void {
     const due = Math.min(...this.#lines.map((line) => line[0]?.due ?? Number.POSITIVE_INFINITY));
-    const wait = due - performance.now();
+    const wait = due - this.#now();
     if (wait > 0) this.#control.sleep(wait);
     this.settleDue();
   }
 
   #line(doubt: Doubt): void {
     const pause = isOnline(doubt.range) ? (PAUSES[doubt.unchanged] as number) : 0;
-    doubt.due = performance.now() + pause;
+    doubt.due = this.#now() + pause;
     (this.#lines[doubt.unchanged] as Doubt[]).push(doubt);
   }
 
@@ -160,6 +160,11 @@ export class Doubts {
         `"${range.displayPath}" ends inside block ${block}: ${present} of its ${range.blockSize} bytes are there`,
       );
     return true;
+  }
+
+  /** In milliseconds. */
+  #now(): number {
+    return Number(this.#control.now()) / 1e6;
   }
 
   #fingerprint(offset: number, length: number): number {

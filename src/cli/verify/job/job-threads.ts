@@ -19,19 +19,24 @@ export class JobThreads {
   readonly #ended: Promise<unknown>;
   #changed: () => void = () => undefined;
 
-  constructor(count: number, data: JobData, onFindings: (findings: Findings) => void) {
+  /** The threads load their modules, and wait for `start`. */
+  constructor(count: number, onFindings: (findings: Findings) => void) {
     this.#onFindings = onFindings;
     const endings: Promise<void>[] = [];
     for (let job = 1; job <= count; job++) {
       const thread = new Worker(new URL('./job-thread.js', import.meta.url), {
-        workerData: data,
         name: `pgaio verify job ${job}`,
       });
       this.#threads.push(thread);
       endings.push(this.#supervise(thread));
     }
-    for (let ahead = 0; ahead < BATCHES_AHEAD; ahead++) this.#wanting.push(...this.#threads);
     this.#ended = Promise.all(endings);
+  }
+
+  start(data: JobData): void {
+    for (const thread of this.#threads) send(thread, { start: data });
+    for (let ahead = 0; ahead < BATCHES_AHEAD; ahead++) this.#wanting.push(...this.#threads);
+    this.#changed();
   }
 
   #supervise(thread: Worker): Promise<void> {

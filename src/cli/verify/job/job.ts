@@ -45,6 +45,7 @@ export class Job {
   readonly #doubts: Doubts;
   readonly #kernels = new Map<number, PageKernel>();
   readonly #ranges: ScanRange[] = [];
+  readonly #files = new Set<File>();
   #finishing = false;
   #findings: Findings = noFindings();
   #toldAt = 0;
@@ -82,8 +83,8 @@ export class Job {
   }
 
   #receive(message: ToJob): void {
-    if ('finish' in message) this.#finishing = true;
-    else this.#ranges.push(...message.ranges.toReversed());
+    if ('ranges' in message) this.#ranges.push(...message.ranges.toReversed());
+    else this.#finishing = true;
   }
 
   // --- scanning ----------------------------------------------------------------------------------
@@ -103,7 +104,7 @@ export class Job {
     try {
       for (let chunk = waits.block(next); chunk !== null; chunk = waits.block(next)) {
         this.#look(chunk, stream.errorOf(chunk));
-        if (chunk.isLast) chunk.range.file.close();
+        if (chunk.isLast) this.#close(chunk.range.file);
         if (this.#control.stopped) break;
         this.#doubts.settleDue();
         this.#tellNowAndThen();
@@ -111,6 +112,7 @@ export class Job {
       }
     } finally {
       waits.block(() => stream.close());
+      for (const file of this.#files) this.#close(file); // some are left when it was stopped
     }
     this.#tell();
   }
@@ -123,7 +125,7 @@ export class Job {
       if (file === null) continue;
       const { position, length } = scan;
       if (length > 0) return { file, scan, position, length };
-      file.close();
+      this.#close(file); // that it could be opened is all there is to know
     }
     return null;
   }
@@ -143,13 +145,20 @@ export class Job {
     try {
       const file = openIfExists(this.#backend, range.path, this.#data.direct);
       if (file === null && !range.online) this.#problem(range, `"${range.displayPath}" is gone`);
-      if (file !== null && range.position === 0) this.#findings.files++;
+      if (file === null) return null;
+      this.#files.add(file);
+      if (range.position === 0) this.#findings.files++;
       return file;
     } catch (error) {
       if (!(error instanceof IoError)) throw error;
       this.#problem(range, error.message, error.hint);
       return null;
     }
+  }
+
+  #close(file: File): void {
+    this.#files.delete(file);
+    file.close();
   }
 
   // --- judging -----------------------------------------------------------------------------------

@@ -22,7 +22,11 @@ export interface ScanRange {
   readonly online: boolean;
 }
 
-export type ToJob = { readonly ranges: readonly ScanRange[] } | { readonly finish: true };
+/** `start` comes first, and may be missing if there is nothing to do. */
+export type ToJob =
+  | { readonly start: JobData }
+  | { readonly ranges: readonly ScanRange[] }
+  | { readonly finish: true };
 
 export interface Block {
   readonly path: string;

@@ -40,6 +40,11 @@ export class RunControl {
     return Atomics.load(this.#words, STOP) !== 0;
   }
 
+  /** Nanoseconds on the process's monotonic clock. */
+  now(): bigint {
+    return process.hrtime.bigint();
+  }
+
   /** Blocks the thread for so long, or until it is to stop. */
   sleep(millis: number): void {
     Atomics.wait(this.#words, STOP, 0, millis);
@@ -50,7 +55,7 @@ export class RunControl {
     const cost = this.#cost[0] as bigint;
     if (cost === 0n || bytes === 0) return;
     const price = (BigInt(bytes) * cost) >> 16n;
-    const now = process.hrtime.bigint();
+    const now = this.now();
     for (;;) {
       const free = Atomics.load(this.#nextFree, 0);
       const start = free > now - BURST_NANOS ? free : now - BURST_NANOS;

@@ -1,0 +1,116 @@
+/** Runs scenarios: their cases in turns, each repetition with the page cache as the case wants it. */
+import { drop, warm } from './data/page-cache.js';
+import { summarize, type Measurement, type Summary } from './measurement.js';
+import type { Bench, Case, Plan, Scenario, Target } from './scenario.js';
+
+export interface CaseResult {
+  readonly name: string;
+  /** Why there are no measurements: it cannot run here, or it failed. */
+  missing: string | null;
+  failed: boolean;
+  readonly measurements: Measurement[];
+  summary: Summary | null;
+}
+
+export interface TargetResult {
+  readonly text: string;
+  readonly atLeast: number;
+  /** A ratio, or operations a second; null when a side of it is missing. */
+  readonly measured: number | null;
+  readonly isRatio: boolean;
+  /** The cases that were the best of their side. */
+  readonly of: string | null;
+  readonly over: string | null;
+}
+
+export interface ScenarioResult {
+  readonly name: string;
+  readonly about: string;
+  readonly unit: string;
+  readonly missing: string | null;
+  readonly cases: readonly CaseResult[];
+  readonly targets: readonly TargetResult[];
+}
+
+export interface RunOptions {
+  readonly reps: number;
+  /** Which cases. Default: all. */
+  readonly wanted?: (name: string) => boolean;
+  /** Told what is being done. */
+  readonly say?: (line: string) => void;
+}
+
+export async function runScenario(
+  scenario: Scenario,
+  bench: Bench,
+  options: RunOptions,
+): Promise<ScenarioResult> {
+  const { name, about, unit } = scenario;
+  const missing = scenario.missing?.(bench) ?? null;
+  if (missing !== null) return { name, about, unit, missing, cases: [], targets: [] };
+  const plan = await scenario.plan(bench);
+  try {
+    const cases = await runCases(scenario, plan, bench, options);
+    const targets = plan.targets.map((target) => judge(target, cases));
+    return { name, about, unit, missing, cases, targets };
+  } finally {
+    await plan.close?.();
+  }
+}
+
+async function runCases(
+  scenario: Scenario,
+  plan: Plan,
+  bench: Bench,
+  options: RunOptions,
+): Promise<CaseResult[]> {
+  const runs = plan.cases
+    .filter(({ name }) => options.wanted?.(name) ?? true)
+    .map((one) => ({ case: one, result: emptyResult(one) }));
+  for (let rep = 0; rep < options.reps; rep++) {
+    for (const { case: one, result } of runs) {
+      if (result.missing !== null) continue;
+      options.say?.(`${scenario.name} ${rep + 1}/${options.reps}: ${one.name}`);
+      await runOnce(one, result, bench);
+    }
+  }
+  for (const { result } of runs) {
+    if (result.measurements.length > 0) result.summary = summarize(result.measurements);
+  }
+  return runs.map(({ result }) => result);
+}
+
+function emptyResult({ name, missing }: Case): CaseResult {
+  return { name, missing: missing ?? null, failed: false, measurements: [], summary: null };
+}
+
+/** A case that fails is not tried again; the others go on. */
+async function runOnce(one: Case, result: CaseResult, bench: Bench): Promise<void> {
+  try {
+    const files = one.files ?? bench.table.files;
+    if (one.pageCache === 'all') warm(files);
+    if (one.pageCache === 'nothing') drop(files);
+    result.measurements.push(await one.measure());
+  } catch (error) {
+    result.failed = true;
+    result.missing = (error as Error).message;
+  }
+}
+
+function judge(target: Target, cases: readonly CaseResult[]): TargetResult {
+  const of = best(target.of, cases);
+  const over = target.over === undefined ? null : best(target.over, cases);
+  const isRatio = target.over !== undefined;
+  let measured: number | null = null;
+  if (of?.summary && !isRatio) measured = of.summary.rate;
+  if (of?.summary && over?.summary) measured = of.summary.rate / over.summary.rate;
+  const { text, atLeast } = target;
+  return { text, atLeast, measured, isRatio, of: of?.name ?? null, over: over?.name ?? null };
+}
+
+function best(names: readonly string[], cases: readonly CaseResult[]): CaseResult | null {
+  const rateOf = (one: CaseResult | undefined): number => one?.summary?.rate ?? 0;
+  let fastest: CaseResult | undefined;
+  for (const one of cases) if (names.includes(one.name) && rateOf(one) > rateOf(fastest)) fastest = one;
+  return fastest ?? null;
+}

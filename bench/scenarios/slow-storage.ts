@@ -1,0 +1,61 @@
+/** Storage with a latency of 1 ms: what reading ahead is for. */
+import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { tableAt, type BenchTable } from '../data/table.js';
+import { runJob } from '../jobs/job.js';
+import { DelayedFile, whyNoDelayedFile } from '../peers/delayed-file.js';
+import type { Bench, Case, Plan, Scenario } from '../scenario.js';
+
+const LATENCY_MILLIS = 1;
+/** A repetition takes as long at any depth. */
+const BLOCKS_PER_DEPTH = 2000;
+const DEPTH = 16;
+
+export const slowStorage: Scenario = {
+  name: 'slow-storage',
+  about: `a read stream over random blocks of storage with ${LATENCY_MILLIS} ms latency (nbdkit's delay filter)`,
+  unit: 'blocks',
+  missing: whyNoDelayedFile,
+  plan: async (bench): Promise<Plan> => {
+    const delayed = await DelayedFile.open(bench.table.files[0]!, LATENCY_MILLIS);
+    const directory = mkdtempSync(join(tmpdir(), 'pgaio-slow-'));
+    const table = linkedTable(directory, delayed.path);
+    return {
+      cases: [depthCase(bench, table, DEPTH), depthCase(bench, table, 1)],
+      targets: [{ text: '5 × depth 1', of: [`depth ${DEPTH}`], atLeast: 5, over: ['depth 1'] }],
+      close: async () => {
+        delayed.close();
+        rmSync(directory, { recursive: true });
+      },
+    };
+  },
+};
+
+/** A data directory whose one relation is the slow file. */
+function linkedTable(directory: string, file: string): BenchTable {
+  mkdirSync(join(directory, 'base/1'), { recursive: true });
+  writeFileSync(join(directory, 'PG_VERSION'), '18\n');
+  symlinkSync(file, join(directory, 'base/1/1'));
+  return tableAt(directory, 1, 1);
+}
+
+function depthCase(bench: Bench, table: BenchTable, depth: number): Case {
+  const settings = {
+    ioMethod: 'worker',
+    ioMinWorkers: depth,
+    ioMaxWorkers: depth,
+    effectiveIoConcurrency: depth,
+    sharedBuffers: '64MB',
+  } as const;
+  const { seconds } = bench;
+  const spec = {
+    how: 'blocking',
+    table,
+    settings,
+    randomBlocks: BLOCKS_PER_DEPTH * depth,
+    cold: true,
+    seconds,
+  } as const;
+  return { name: `depth ${depth}`, pageCache: 'any', measure: () => runJob('stream', spec) };
+}

@@ -1,0 +1,111 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import { missing } from '../../bench/found.js';
+import { median, summarize, type Measurement } from '../../bench/measurement.js';
+import { formatMicros, formatRate, formatScenario } from '../../bench/report.js';
+import { runScenario } from '../../bench/run.js';
+import type { Bench, Case, Scenario, Target } from '../../bench/scenario.js';
+
+const bench: Bench = {
+  methods: [],
+  table: { dataDirectory: '', database: 1, relation: 1, blocks: 0, files: [] },
+  postgres: missing('none here'),
+  seconds: 0,
+};
+
+/** A case with so many operations a second, repetition by repetition. */
+function caseWith(name: string, rates: number[], calls: string[] = []): Case {
+  let rep = 0;
+  return {
+    name,
+    pageCache: 'any',
+    measure: async (): Promise<Measurement> => {
+      calls.push(name);
+      const ops = rates[rep++];
+      if (ops === undefined) throw new Error('no more');
+      return { ops, seconds: 1, cpuSeconds: null, checked: 0 };
+    },
+  };
+}
+
+function scenarioOf(cases: Case[], targets: Target[] = []): Scenario {
+  return { name: 'fake', about: 'nothing', unit: 'things', plan: () => ({ cases, targets }) };
+}
+
+describe('running a scenario', () => {
+  it('lets cases take turns', async () => {
+    const calls: string[] = [];
+    const cases = [caseWith('a', [1, 2], calls), caseWith('b', [3, 4], calls)];
+    await runScenario(scenarioOf(cases), bench, { reps: 2 });
+    assert.deepEqual(calls, ['a', 'b', 'a', 'b']);
+  });
+
+  it('compares the medians of the best on both sides', async () => {
+    const cases = [caseWith('a', [10, 1, 30]), caseWith('a2', [20, 20, 20]), caseWith('b', [4, 5, 100])];
+    const targets = [
+      { text: '3 × b', of: ['a', 'a2'], atLeast: 3, over: ['b'] },
+      { text: '10/s', of: ['a'], atLeast: 10 },
+      { text: '2 × c', of: ['a'], atLeast: 2, over: ['c'] },
+    ];
+    const result = await runScenario(scenarioOf(cases, targets), bench, { reps: 3 });
+    assert.deepEqual(
+      result.targets.map(({ measured, of, over }) => [measured, of, over]),
+      [
+        [4, 'a2', 'b'],
+        [10, 'a', null],
+        [null, 'a', null],
+      ],
+    );
+    const text = formatScenario(result);
+    assert.match(text, /3 × b: 4\.00 × .*met.*a2 over b/);
+    assert.match(text, /2 × c: not measured/);
+  });
+
+  it('goes on without a case that fails, and says so', async () => {
+    const result = await runScenario(scenarioOf([caseWith('a', [1]), caseWith('b', [2, 2])]), bench, {
+      reps: 2,
+    });
+    assert.deepEqual(
+      result.cases.map(({ failed, measurements }) => [failed, measurements.length]),
+      [
+        [true, 1],
+        [false, 2],
+      ],
+    );
+    assert.match(formatScenario(result), /FAILED.*no more/);
+  });
+
+  it('skips what is missing, with the reason, and runs only what is wanted', async () => {
+    const calls: string[] = [];
+    const cases = [{ ...caseWith('a', [1], calls), missing: 'no a here' }, caseWith('b', [1], calls)];
+    const result = await runScenario(scenarioOf(cases), bench, { reps: 1, wanted: (name) => name === 'a' });
+    assert.deepEqual(calls, []);
+    assert.match(formatScenario(result), /a: not measured: no a here/);
+
+    const none: Scenario = { ...scenarioOf(cases), missing: () => 'nothing here' };
+    assert.equal((await runScenario(none, bench, { reps: 1 })).missing, 'nothing here');
+  });
+});
+
+describe('numbers', () => {
+  it('medians of odd and even counts', () => {
+    assert.equal(median([5, 1, 3]), 3);
+    assert.equal(median([4, 1, 3, 2]), 2.5);
+  });
+
+  it('summarizes rates and CPU time, where that is known', () => {
+    const one = { ops: 100, seconds: 2, cpuSeconds: 1, checked: 0 };
+    assert.deepEqual(summarize([one, { ...one, ops: 200 }]), {
+      rate: 75,
+      rateMin: 50,
+      rateMax: 100,
+      cpuMicros: 7500,
+    });
+    assert.equal(summarize([{ ...one, cpuSeconds: null }]).cpuMicros, null);
+  });
+
+  it('are short to read', () => {
+    assert.deepEqual([12, 1234, 45_678_901].map(formatRate), ['12.0', '1.23 k', '45.7 M']);
+    assert.deepEqual([0.0391, 2.5, 1600].map(formatMicros), ['39.1 ns', '2.50 µs', '1.60 ms']);
+  });
+});

@@ -1,0 +1,124 @@
+/** The benchmarks, tiny: that they read what they should and count what they read. How fast is of no interest here. */
+import assert from 'node:assert/strict';
+import { after, describe, it } from 'node:test';
+import { rmSync, statfsSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { ensureBenchCluster } from '../../bench/data/bench-cluster.js';
+import { largestTable, tableAt, type BenchTable } from '../../bench/data/table.js';
+import { missing } from '../../bench/found.js';
+import { findPostgres } from '../../bench/peers/postgres.js';
+import { runScenario, type CaseResult, type ScenarioResult } from '../../bench/run.js';
+import type { Bench } from '../../bench/scenario.js';
+import { scenarios } from '../../bench/scenarios/index.js';
+import { supportedMethods } from '../../src/index.js';
+import { embeddedPostgresMissing, ensureEmbeddedPostgres } from '../../testing/postgres/binaries.js';
+import { cacheDirectory } from '../../testing/postgres/cache.js';
+import { DataDirectory } from '../../testing/relations.js';
+
+const SECONDS = 0.02;
+const BLOCKS = 3000;
+const NO_POSTGRES = 'this test does without';
+
+async function run(name: string, bench: Bench, wanted?: (name: string) => boolean): Promise<ScenarioResult> {
+  const scenario = scenarios.find((one) => one.name === name);
+  assert(scenario !== undefined);
+  const result = await runScenario(scenario, bench, { reps: 1, ...(wanted === undefined ? {} : { wanted }) });
+  for (const { name, failed, missing } of result.cases) assert(!failed, `${name}: ${missing ?? ''}`);
+  return result;
+}
+
+function measured(result: ScenarioResult): CaseResult[] {
+  return result.cases.filter(({ summary }) => summary !== null);
+}
+
+function opsOf({ measurements }: CaseResult): number {
+  assert.equal(measurements.length, 1);
+  return measurements[0]?.ops ?? 0;
+}
+
+/** Files in memory can neither be dropped from the page cache nor always be read past it. */
+const TMPFS_MAGIC = 0x0102_1994;
+const inMemory =
+  statfsSync(tmpdir()).type === TMPFS_MAGIC ? `${tmpdir()} is in memory: there is nothing behind it` : false;
+
+const isPeer = (name: string): boolean => /^(fs\.|FileHandle|fio|PostgreSQL|pg_)/.test(name);
+
+describe('on a table of our own', () => {
+  const directory = new DataDirectory();
+  const { database, relation } = directory.write(7, BLOCKS);
+  const table: BenchTable = tableAt(directory.path, database, relation);
+  const bench: Bench = {
+    methods: supportedMethods(),
+    table,
+    postgres: missing(NO_POSTGRES),
+    seconds: SECONDS,
+  };
+  after(() => directory[Symbol.dispose]());
+
+  it('finds the table', () => {
+    assert.equal(table.blocks, BLOCKS);
+    assert.deepEqual(largestTable(directory.path), table);
+  });
+
+  for (const name of ['sync-read', 'worker-read', 'direct-read', 'hits', 'hit-scan', 'slow-storage']) {
+    it(`${name} compares what it reads`, { skip: name === 'direct-read' && inMemory }, async (t) => {
+      const result = await run(name, bench);
+      if (result.missing !== null) t.skip(result.missing);
+      for (const one of measured(result)) {
+        assert(opsOf(one) > 0, one.name);
+        if (!isPeer(one.name)) assert((one.measurements[0]?.checked ?? 0) > 0, one.name);
+      }
+    });
+  }
+
+  for (const name of ['stream', 'stream-bookkeeping']) {
+    it(`${name} reads whole tables, and says which peers are missing`, async () => {
+      const result = await run(name, bench);
+      for (const one of measured(result)) assert.equal(opsOf(one) % BLOCKS, 0, one.name);
+      for (const { name, missing } of result.cases)
+        assert.equal(missing, name.startsWith('PostgreSQL') ? NO_POSTGRES : null, name);
+      assert.equal(
+        result.targets.some(({ measured }) => measured !== null),
+        true,
+      );
+    });
+  }
+
+  it('stream-cold reads once what it has not read before', { skip: inMemory }, async () => {
+    const result = await run('stream-cold', bench);
+    for (const one of measured(result))
+      assert.equal(opsOf(one), isPeer(one.name) ? BLOCKS : BLOCKS * (7 / 8));
+  });
+});
+
+describe('beside a PostgreSQL', { skip: embeddedPostgresMissing() ?? false }, () => {
+  // Not in a temporary directory, which may be in memory only.
+  const directory = join(cacheDirectory(), `bench-test-${process.pid}`);
+  after(() => {
+    rmSync(directory, { recursive: true, force: true });
+    rmSync(`${directory}.finished`, { force: true });
+  });
+
+  it('pg_prewarm and verify read the same blocks as we do', async () => {
+    await ensureBenchCluster(directory, BLOCKS * 8192, () => undefined);
+    const { bin } = await ensureEmbeddedPostgres();
+    const postgres = await findPostgres({ cluster: directory, bin });
+    assert.equal(postgres.missing, null);
+    const table = largestTable(directory);
+    const bench: Bench = { methods: supportedMethods(), table, postgres, seconds: SECONDS };
+
+    const stream = await run('stream', bench, (name) => name === 'sync' || name.startsWith('PostgreSQL'));
+    for (const name of ['sync', 'PostgreSQL sync', 'PostgreSQL worker']) {
+      const one = stream.cases.find((each) => each.name === name);
+      assert(one !== undefined);
+      assert.equal(opsOf(one) % table.blocks, 0, name);
+    }
+    for (const { name, missing } of stream.cases)
+      assert.equal(missing === null, name !== 'PostgreSQL io_uring', `${name}: ${missing ?? 'runs'}`);
+
+    const verify = await run('verify', bench);
+    const counts = new Set(measured(verify).map(opsOf));
+    assert(counts.size <= 1, [...counts].join());
+  });
+});

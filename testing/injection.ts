@@ -1,0 +1,139 @@
+/**
+ * Injection points under a test's control, in every thread of an instance. The test arms a rule for a point;
+ * the hooks (injection-hooks.ts, imported by all threads of the instance) obey it. Rules are words of one
+ * shared buffer, which threads inherit as environment data: so it works wherever a thread was started from.
+ */
+import { setEnvironmentData } from 'node:worker_threads';
+
+export const points = [
+  'beforeSharedCompletion',
+  'afterSharedCompletion',
+  'workerDequeued',
+  'workerBeforeReopen',
+  'workerAfterReopen',
+  'beforeSubmit',
+] as const;
+export type Point = (typeof points)[number];
+
+/** What happens to a thread that comes to an armed point. */
+export const Action = { NONE: 0, HOLD: 1, RESULT: 2, THROW: 3 } as const;
+
+/** Words of each point's rule. */
+export const Rule = {
+  ACTION: 0,
+  /** With RESULT: what the kernel is said to have answered. */
+  VALUE: 1,
+  /** Only for I/O whose SMGR block is this, whose owner is this, and in this worker; ANY: all. */
+  BLOCK: 2,
+  OWNER: 3,
+  WORKER: 4,
+  /** How many more times the rule applies. */
+  TIMES: 5,
+  /** How many threads have come here, ever; watched by the test. */
+  ARRIVED: 6,
+  /** The worker that came last, or -1. */
+  LAST_WORKER: 7,
+  /** Raised to let those go on that are held. */
+  GATE: 8,
+} as const;
+export const RULE_WORDS = 9;
+export const ANY = -1;
+
+export interface Filter {
+  block?: number;
+  owner?: number;
+  worker?: number;
+  /** Default: every time. */
+  times?: number;
+}
+
+let lastKey = 0;
+
+export class Injection {
+  /** For the option `injection` of an instance. */
+  readonly url: string;
+  readonly #words: Int32Array;
+
+  constructor() {
+    const key = `pgaio injection ${++lastKey}`;
+    const memory = new SharedArrayBuffer(points.length * RULE_WORDS * 4);
+    this.#words = new Int32Array(memory);
+    setEnvironmentData(key, memory);
+    this.url = `${new URL('./injection-hooks.js', import.meta.url).href}?key=${encodeURIComponent(key)}`;
+  }
+
+  /** Holds whoever comes to the point. */
+  hold(point: Point, filter: Filter = {}): Hold {
+    this.#arm(point, Action.HOLD, 0, filter);
+    return new Hold(this.#words, points.indexOf(point) * RULE_WORDS);
+  }
+
+  /** Makes the kernel's answer another: bytes, or a negative errno. What was not "read" is wiped. */
+  answer(value: number, filter: Filter = {}): void {
+    this.#arm('beforeSharedCompletion', Action.RESULT, value, filter);
+  }
+
+  /** Throws in whoever comes to the point. */
+  throwAt(point: Point, filter: Filter = {}): void {
+    this.#arm(point, Action.THROW, 0, filter);
+  }
+
+  /** Disarms a point; those held there stay held until their hold is released. */
+  disarm(point: Point): void {
+    Atomics.store(this.#words, points.indexOf(point) * RULE_WORDS + Rule.ACTION, Action.NONE);
+  }
+
+  #arm(point: Point, action: number, value: number, filter: Filter): void {
+    const base = points.indexOf(point) * RULE_WORDS;
+    this.#words[base + Rule.VALUE] = value;
+    this.#words[base + Rule.BLOCK] = filter.block ?? ANY;
+    this.#words[base + Rule.OWNER] = filter.owner ?? ANY;
+    this.#words[base + Rule.WORKER] = filter.worker ?? ANY;
+    this.#words[base + Rule.TIMES] = filter.times ?? 0x7fff_ffff;
+    Atomics.store(this.#words, base + Rule.ARRIVED, 0);
+    Atomics.store(this.#words, base + Rule.ACTION, action);
+  }
+}
+
+/** Threads that are held at a point. */
+export class Hold {
+  readonly #words: Int32Array;
+  readonly #base: number;
+
+  constructor(words: Int32Array, base: number) {
+    this.#words = words;
+    this.#base = base;
+  }
+
+  /** Resolves with the number of the worker that came last (-1: no worker) once `count` have come. */
+  async arrived(count = 1): Promise<number> {
+    await untilWord(this.#words, this.#base + Rule.ARRIVED, (arrived) => arrived >= count);
+    return Atomics.load(this.#words, this.#base + Rule.LAST_WORKER);
+  }
+
+  /** Lets everybody go on, and disarms the point. */
+  release(): void {
+    Atomics.store(this.#words, this.#base + Rule.ACTION, Action.NONE);
+    Atomics.add(this.#words, this.#base + Rule.GATE, 1);
+    Atomics.notify(this.#words, this.#base + Rule.GATE);
+  }
+}
+
+/** Waits until a shared word satisfies `accept`; whoever changes it notifies. Keeps the event loop alive. */
+export async function untilWord(
+  words: Int32Array,
+  index: number,
+  accept: (value: number) => boolean,
+): Promise<number> {
+  const keepAlive = setInterval(() => undefined, 1000);
+  try {
+    for (;;) {
+      const value = Atomics.load(words, index);
+      if (accept(value)) return value;
+      const wait = Atomics.waitAsync(words as Int32Array<SharedArrayBuffer>, index, value);
+      if (wait.async) await wait.value;
+    }
+  } finally {
+    clearInterval(keepAlive);
+  }
+}

@@ -1,0 +1,47 @@
+/** Waiting for the I/O workers of an instance to come to a state, without asking a clock. */
+import { WorkerControl } from '../src/aio/method/worker/control.js';
+import { AttachedMemory } from '../src/instance/thread-parts.js';
+import type { Instance } from '../src/instance/instance.js';
+
+export interface PoolState {
+  /** Workers as the pool counts them. */
+  count: number;
+  /** Workers that are in their loop. */
+  running: number;
+  /** Those of them that sleep. */
+  idle: number;
+  workersStarted: number;
+  workersLost: number;
+}
+
+export function poolState(instance: Instance): PoolState {
+  const memory = new AttachedMemory(instance.handle);
+  const control = new WorkerControl(memory.slots, memory.plan.workers);
+  const { workersStarted, workersLost } = instance.backend.counters();
+  return {
+    count: control.count,
+    running: bits(control.aliveMask),
+    idle: bits(control.idleMask),
+    workersStarted,
+    workersLost,
+  };
+}
+
+/**
+ * Resolves once the pool is as wanted. Turns the event loop until then: nobody is told when another thread
+ * begins to sleep. A pool that never gets there ends with the test's own time-out.
+ */
+export async function untilWorkers(instance: Instance, accept: (state: PoolState) => boolean): Promise<PoolState> {
+  for (;;) {
+    const state = poolState(instance);
+    if (accept(state)) return state;
+    instance.backend.parts.memory.header.checkCrashed();
+    await new Promise(setImmediate);
+  }
+}
+
+function bits(mask: number): number {
+  let count = 0;
+  for (let left = mask; left !== 0; left &= left - 1) count++;
+  return count;
+}
