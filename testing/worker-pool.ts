@@ -2,6 +2,7 @@
 import { WorkerControl } from '../src/aio/method/worker/control.js';
 import { AttachedMemory } from '../src/instance/thread-parts.js';
 import type { Instance } from '../src/instance/instance.js';
+import { untilTrue } from './turns.js';
 
 export interface PoolState {
   /** Workers as the pool counts them. */
@@ -27,17 +28,15 @@ export function poolState(instance: Instance): PoolState {
   };
 }
 
-/**
- * Resolves once the pool is as wanted. Turns the event loop until then: nobody is told when another thread
- * begins to sleep. A pool that never gets there ends with the test's own time-out.
- */
+/** Resolves with the state of the pool once it is as wanted. */
 export async function untilWorkers(instance: Instance, accept: (state: PoolState) => boolean): Promise<PoolState> {
-  for (;;) {
-    const state = poolState(instance);
-    if (accept(state)) return state;
+  let state = poolState(instance);
+  await untilTrue(() => {
     instance.backend.parts.memory.header.checkCrashed();
-    await new Promise(setImmediate);
-  }
+    state = poolState(instance);
+    return accept(state);
+  });
+  return state;
 }
 
 function bits(mask: number): number {

@@ -8,8 +8,6 @@ import { DelayedFile, whyNoDelayedFile } from '../peers/delayed-file.js';
 import type { Bench, Case, Plan, Scenario } from '../scenario.js';
 
 const LATENCY_MILLIS = 1;
-/** A repetition takes as long at any depth. */
-const BLOCKS_PER_DEPTH = 2000;
 const DEPTH = 16;
 
 export const slowStorage: Scenario = {
@@ -49,11 +47,13 @@ function depthCase(bench: Bench, table: BenchTable, depth: number): Case {
     sharedBuffers: '64MB',
   } as const;
   const { seconds } = bench;
+  // So many that a repetition takes as long at any depth.
+  const randomBlocks = Math.ceil((seconds * 1000) / LATENCY_MILLIS) * depth;
   const spec = {
     how: 'blocking',
     table,
     settings,
-    randomBlocks: BLOCKS_PER_DEPTH * depth,
+    randomBlocks,
     cold: true,
     seconds,
   } as const;

@@ -9,9 +9,9 @@ import { PgaioError } from '../base/errors.js';
 import { ExitCode } from './verify/report.js';
 import { addVerifyCommand } from './verify-command.js';
 
-const { version } = JSON.parse(
-  readFileSync(new URL('../../../package.json', import.meta.url), 'utf8'),
-) as { version: string };
+const { version } = JSON.parse(readFileSync(new URL('../../../package.json', import.meta.url), 'utf8')) as {
+  version: string;
+};
 
 const program = new Command('pgaio')
   .description("PostgreSQL's asynchronous I/O subsystem for Node.js")

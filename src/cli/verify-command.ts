@@ -45,11 +45,11 @@ export function addVerifyCommand(program: Command): void {
         'below them, or a segment file.',
     )
     .argument('<PATH...>', 'what to verify')
-    .addOption(
-      new Option('--method <name>', 'how to read').default('auto').choices(['auto', ...IO_METHODS]),
-    )
-    .option('--jobs <n>', 'threads that issue reads (default: what suits the method and the machine)', (text) =>
-      integer(text, 1, JOBS_MAX),
+    .addOption(new Option('--method <name>', 'how to read').default('auto').choices(['auto', ...IO_METHODS]))
+    .option(
+      '--jobs <n>',
+      'threads that issue reads (default: what suits the method and the machine)',
+      (text) => integer(text, 1, JOBS_MAX),
     )
     .option('--direct', 'read past the page cache')
     .option('--rate <MB/s>', 'read no faster than this, in MB (1024 kB) a second', rate)
@@ -89,6 +89,8 @@ async function verify(paths: string[], flags: Flags): Promise<void> {
     if (flags.json === true) print(JSON.stringify(report));
     else for (const line of summary(report)) print(line);
     process.exitCode = report.exitCode;
+    // What crashed may leave threads behind that never end.
+    if (report.crash !== null) process.stdout.write('', () => process.exit());
     // Interrupted by nobody but the reader of our output.
     if (!process.stdout.writable && report.exitCode === ExitCode.INTERRUPTED) {
       process.exitCode = report.bad > 0 ? ExitCode.BAD_BLOCKS : ExitCode.NOT_DONE;

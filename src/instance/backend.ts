@@ -7,7 +7,7 @@ import { Aio } from '../aio/aio.js';
 import { inFlight, type InFlightIo } from '../aio/in-flight.js';
 import { Scope } from '../aio/scope.js';
 import type { LogSink } from '../base/log.js';
-import { ClosedError } from '../base/errors.js';
+import { ClosedError, InstanceCrashedError } from '../base/errors.js';
 import { BufferManager, type ForkReader } from '../buffer/buffer-manager.js';
 import { PinnedBuffer } from '../buffer/pinned-buffer.js';
 import { BufferPool } from '../buffer/pool.js';
@@ -64,7 +64,7 @@ export class Backend {
   #closing: Promise<void> | null = null;
   #closed = false;
   #left = false;
-  readonly #onExit = (): void => this.closeBlocking();
+  readonly #onExit = (): void => this.#closeAtExit();
 
   constructor(handle: InstanceHandle, modules: LoadedModules, log: LogSink) {
     const memory = new AttachedMemory(handle);
@@ -248,6 +248,15 @@ export class Backend {
       this.aio.waits.block(() => this.aio.drain());
     } finally {
       this.#leave();
+    }
+  }
+
+  /** The thread ends anyway; that the instance has crashed is for others to say. */
+  #closeAtExit(): void {
+    try {
+      this.closeBlocking();
+    } catch (error) {
+      if (!(error instanceof InstanceCrashedError)) throw error;
     }
   }
 

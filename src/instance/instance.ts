@@ -78,11 +78,14 @@ function startSupervisor(handle: InstanceHandle, log: LogSink): Promise<Worker> 
   const thread = new Worker(new URL('./supervisor-thread.js', import.meta.url), {
     workerData: handle,
     name: 'pgaio supervisor',
+    execArgv: process.execArgv.filter((argument) => !argument.startsWith('--input-type')), // threads refuse it
   });
   return new Promise<Worker>((resolve, reject) => {
-    thread.on('message', (message: { log?: LogEvent; ready?: boolean; failed?: Error }) => {
+    thread.on('message', (message: { log?: LogEvent; ready?: boolean; failed?: string }) => {
       if (message.log !== undefined) log(message.log);
-      if (message.failed !== undefined) reject(message.failed);
+      if (message.failed !== undefined) {
+        reject(new PgaioError('ERR_PGAIO_START', `an I/O worker could not start: ${message.failed}`));
+      }
       if (message.ready === true) {
         thread.unref(); // an instance that nobody uses does not keep the process
         resolve(thread);

@@ -91,7 +91,7 @@ class Supervisor {
     });
     thread.on('error', (error) => {
       tellLog({ level: 'warning', message: `I/O worker ${worker} ended: ${error.message}` });
-      if (!this.#announced) parentPort?.postMessage({ failed: error });
+      if (!this.#announced) parentPort?.postMessage({ failed: error.message });
     });
     thread.on('exit', (code) => {
       this.#threads.delete(worker);

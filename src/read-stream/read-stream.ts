@@ -84,6 +84,8 @@ export class ReadStream {
   #combine: number;
   #holdOff = 0;
   #ended = false;
+  /** The consumer has no buffer and none is on the way: only then is a full pool an error. */
+  #nothingPrepared = true;
   #error: unknown = null;
 
   constructor(
@@ -161,7 +163,8 @@ export class ReadStream {
   }
 
   #nextQueued(): number | Pending {
-    if (this.#tail === this.#head) {
+    this.#nothingPrepared = this.#tail === this.#head;
+    if (this.#nothingPrepared) {
       if (this.#lookAhead() === PENDING && this.#tail === this.#head) return PENDING;
       if (this.#tail === this.#head) return this.#finish();
     }
@@ -172,6 +175,7 @@ export class ReadStream {
     this.#head++;
     this.stats.buffers++;
     this.stats.distanceSum += this.#distance;
+    this.#nothingPrepared = false;
     if (!this.#ended || this.#pending > 0) this.#lookAhead();
     return buffer;
   }
@@ -308,8 +312,9 @@ export class ReadStream {
     } catch (error) {
       this.manager.unpinAll(operation);
       this.#forwarded = 0;
-      if (!isOutOfBuffers(error) || this.#tail === this.#head) throw error;
-      this.#distance = this.#tail - this.#head; // go on with what is pinned, and look no further for now
+      if (!isOutOfBuffers(error) || this.#nothingPrepared) throw error;
+      // Go on with what is pinned, the consumer's buffer included, and look no further for now.
+      this.#distance = Math.max(1, this.#tail - this.#head);
       return PENDING;
     }
     const { count } = operation;

@@ -91,7 +91,11 @@ forEachMethod((ioMethod) => {
           [32, 8, true],
         ],
       );
-      assert.ok(Buffer.concat(seen.slice(0, 3).map((one) => one.contents)).equals(one.contents.subarray(8 * KB, 48 * KB)));
+      assert.ok(
+        Buffer.concat(seen.slice(0, 3).map((one) => one.contents)).equals(
+          one.contents.subarray(8 * KB, 48 * KB),
+        ),
+      );
       assert.ok(Buffer.concat(seen.slice(3).map((one) => one.contents)).equals(three.contents));
       one.file.close();
       three.file.close();

@@ -22,7 +22,8 @@ function expected(changes: Record<string, unknown>): Record<string, unknown> {
   return { files: 1, blocks: 0, bad: 0, structural: 0, inFlux: 0, unreadable: 0, exitCode: 0, ...changes };
 }
 
-const places = (report: VerifyReport): string[] => report.failures.map(({ path, block }) => `${path}:${block}`);
+const places = (report: VerifyReport): string[] =>
+  report.failures.map(({ path, block }) => `${path}:${block}`);
 
 function repeat(kind: PageKind, times: number): PageKind[] {
   return new Array<PageKind>(times).fill(kind);
@@ -96,7 +97,10 @@ forEachMethod((method) => {
     cluster.segment('base/5/16385', ['good']);
     const report = await verify(cluster.path);
     assert.deepEqual(counts(report), expected({ files: 2, blocks: 2, unreadable: 1, exitCode: 2 }));
-    assert.match(String(report.problems[0]?.message), /"base\/5\/16384" ends inside block 1: 100 of its 8192/);
+    assert.match(
+      String(report.problems[0]?.message),
+      /"base\/5\/16384" ends inside block 1: 100 of its 8192/,
+    );
     cluster.segment('base/5/16386', ['body']);
     assert.equal((await verify(cluster.path)).exitCode, 1);
   });
@@ -121,7 +125,10 @@ forEachMethod((method) => {
     injection.answer(-5);
     const broken = await verify(cluster.path, { injection: injection.url });
     assert.deepEqual(counts(broken), expected({ unreadable: 1, exitCode: 2 }));
-    assert.match(String(broken.problems[0]?.message), /blocks 0 to 2 of "base\/5\/16384" could not be read: .*EIO/);
+    assert.match(
+      String(broken.problems[0]?.message),
+      /blocks 0 to 2 of "base\/5\/16384" could not be read: .*EIO/,
+    );
   });
 
   test('a read that stops early is continued', async () => {
@@ -204,16 +211,6 @@ forEachMethod((method) => {
     assert.deepEqual([report.interrupted, report.exitCode, report.blocks], [true, 130, 0]);
   });
 
-  test('a crash ends the verification with its reason', async () => {
-    const injection = new Injection();
-    using cluster = new SyntheticCluster();
-    cluster.segment('base/5/16384', repeat('good', 10));
-    injection.throwAt('beforeSharedCompletion');
-    const report = await verify(cluster.path, { injection: injection.url });
-    assert.equal(report.exitCode, 2);
-    assert.match(String(report.crash), /injected/);
-  });
-
   test('a server that runs: stable damage is found, and files may be gone', async () => {
     using cluster = SyntheticCluster.running();
     const file = cluster.segment('base/5/16384', ['good', 'body', 'checksum']);
@@ -224,6 +221,16 @@ forEachMethod((method) => {
     rmSync(file);
     assert.deepEqual(counts(await verify(cluster.path)), expected({ blocks: 1 }));
   });
+});
+
+test('a job that fails ends the verification, with the reason and what was verified so far', async () => {
+  const injection = new Injection();
+  using cluster = new SyntheticCluster();
+  cluster.segment('base/5/16384', ['good']);
+  injection.throwAt('afterSharedCompletion');
+  const report = await verifyPaths({ paths: [cluster.path], method: 'sync', injection: injection.url });
+  assert.deepEqual([report.exitCode, report.blocks], [2, 0]);
+  assert.match(String(report.crash), /injected/);
 });
 
 test('a cluster without checksums is refused', async () => {

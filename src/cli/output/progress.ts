@@ -113,7 +113,9 @@ export class ProgressLines implements ProgressDisplay {
     const { bytes, totalBytes, listed, bad } = progress;
     const { rate, left } = this.#pace.describe(progress);
     const percent = Math.floor((bytes / Math.max(1, totalBytes)) * 100);
-    const share = listed ? `${formatBytes(totalBytes)} (${percent} %)` : `at least ${formatBytes(totalBytes)}`;
+    const share = listed
+      ? `${formatBytes(totalBytes)} (${percent} %)`
+      : `at least ${formatBytes(totalBytes)}`;
     const failures = bad === 0 ? 'no bad blocks' : count(bad, 'bad block');
     this.#write(`${formatBytes(bytes)} of ${share}, ${rate}, ${left} left, ${failures}`);
   }

@@ -60,10 +60,14 @@ function verdict(report: VerifyReport): string[] {
     lines.push(colors.yellow(`${pages} right checksum over a damaged page header; see above.`));
   }
   if (unreadable > 0) {
-    lines.push(colors.yellow(`${count(unreadable, 'path')} could not be verified, wholly or in part; see above.`));
+    lines.push(
+      colors.yellow(`${count(unreadable, 'path')} could not be verified, wholly or in part; see above.`),
+    );
   }
   if (inFlux > 0) {
-    lines.push(`${count(inFlux, 'block')} changed while being read, and ${inFlux === 1 ? 'is' : 'are'} all right.`);
+    lines.push(
+      `${count(inFlux, 'block')} changed while being read, and ${inFlux === 1 ? 'is' : 'are'} all right.`,
+    );
   }
   if (undecided > 0) {
     lines.push(colors.yellow(`${count(undecided, 'block')} looked bad and could not be looked at again.`));

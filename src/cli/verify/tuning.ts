@@ -31,7 +31,11 @@ const READS_PER_WORKER = 4;
 const WORKERS_MAX = 8;
 const JOBS_MAX = 8;
 
-export function tune(method: IoMethodName, { jobs, rate }: Wishes, cores: number = availableParallelism()): Tuning {
+export function tune(
+  method: IoMethodName,
+  { jobs, rate }: Wishes,
+  cores: number = availableParallelism(),
+): Tuning {
   const tuned = forMethod(method, jobs, cores);
   if (rate === 0) return tuned;
   // What is read ahead comes out of the rate: no more than an eighth of a second at once.

@@ -7,6 +7,7 @@ import type { Backend } from '../../../src/instance/backend.js';
 import { BlockReads } from '../../../testing/block-reads.js';
 import { Injection } from '../../../testing/injection.js';
 import { forEachVariant, openRig, type Rig } from '../../../testing/instances.js';
+import { untilTrue } from '../../../testing/turns.js';
 
 const { EIO } = constants.errno;
 
@@ -91,8 +92,7 @@ forEachVariant((variant) => {
     const { buffer, unpin } = toy(both, 3);
     b.buffers.bufferIo.claim(buffer);
     const started = both.mine.startAll(1, 5);
-    await new Promise(setImmediate);
-    assert.equal(eventOf(a), 'BufferIo');
+    await untilTrue(() => eventOf(a) === 'BufferIo', started);
     b.buffers.bufferIo.giveUp(buffer);
     const { operations, finish } = await started;
     assert.deepEqual(operations, [
@@ -175,7 +175,7 @@ forEachVariant((variant) => {
           seen.push(buffer.block);
         }
       })();
-      while (seen.length < 2) await new Promise(setImmediate);
+      await untilTrue(() => seen.length === 2, streaming);
       assert.deepEqual(seen, [0, 2], 'it goes no further than the block that is held');
       hold.release();
       await streaming;

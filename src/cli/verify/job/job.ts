@@ -15,7 +15,14 @@ import { verifyPagesData } from '../../../smgr/verify-pages.js';
 import type { File } from '../../../vfd/file.js';
 import { BlockReader, openIfExists } from './block-reader.js';
 import { Doubts } from './doubts.js';
-import { noFindings, type Findings, type FromJob, type JobData, type ScanRange, type ToJob } from './protocol.js';
+import {
+  noFindings,
+  type Findings,
+  type FromJob,
+  type JobData,
+  type ScanRange,
+  type ToJob,
+} from './protocol.js';
 import type { RunControl } from './run-control.js';
 
 const TELL_MILLIS = 100;
@@ -175,7 +182,8 @@ export class Job {
       this.#judge(scan, firstBlock, chunk.memoryOffset, pages);
     }
     // Whatever the reason for fewer bytes (the file's end, a bad sector), block by block it comes out.
-    if (bytes < chunk.length) this.#readSingly(scan, firstBlock + pages, firstBlock + chunk.length / blockSize);
+    if (bytes < chunk.length)
+      this.#readSingly(scan, firstBlock + pages, firstBlock + chunk.length / blockSize);
   }
 
   #count(pages: number, blockSize: number): void {
@@ -191,7 +199,8 @@ export class Job {
       page += kernel.verifyRun(offset + page * blockSize, block, pages - page, VerifyMode.SCAN);
       if (page === pages) return;
       const at = offset + page * blockSize;
-      if (!this.#isRight(range, firstBlock + page, at)) this.#doubts.add(range, firstBlock + page, at, blockSize);
+      if (!this.#isRight(range, firstBlock + page, at))
+        this.#doubts.add(range, firstBlock + page, at, blockSize);
     }
   }
 
@@ -245,7 +254,8 @@ export class Job {
       }
     }
     if (why === null) return;
-    const blocks = firstFailed === lastFailed ? `block ${firstFailed}` : `blocks ${firstFailed} to ${lastFailed}`;
+    const blocks =
+      firstFailed === lastFailed ? `block ${firstFailed}` : `blocks ${firstFailed} to ${lastFailed}`;
     this.#problem(range, `${blocks} of "${range.displayPath}" could not be read: ${why.message}`, why.hint);
   }
 

@@ -24,9 +24,7 @@ export interface ScanRange {
 
 /** `start` comes first, and may be missing if there is nothing to do. */
 export type ToJob =
-  | { readonly start: JobData }
-  | { readonly ranges: readonly ScanRange[] }
-  | { readonly finish: true };
+  { readonly start: JobData } | { readonly ranges: readonly ScanRange[] } | { readonly finish: true };
 
 export interface Block {
   readonly path: string;

@@ -1,0 +1,199 @@
+/** Rows K-*, D-71, D-73, D-76, D-77, D-79, MA-01, MA-02, MA-05, MA-06 of the contract: methods, and the pool of workers. */
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import { HandleFlag } from '../../src/aio/handle.js';
+import { WorkerControl } from '../../src/aio/method/worker/control.js';
+import { Backend } from '../../src/instance/backend.js';
+import { createInstance, createSharedState } from '../../src/instance/instance.js';
+import { supportedMethods } from '../../src/instance/methods.js';
+import { Counters } from '../../src/stats/counters.js';
+import { BlockReads } from '../../testing/block-reads.js';
+import { Injection } from '../../testing/injection.js';
+import { withRig } from '../../testing/instances.js';
+import { leaksOf } from '../../testing/leaks.js';
+import { byteAt, RawReads, writeSample } from '../../testing/raw-reads.js';
+import { DataDirectory } from '../../testing/relations.js';
+import { poolState, untilWorkers } from '../../testing/worker-pool.js';
+
+describe('methods', () => {
+  it('MA-01: sync and worker are always there; an unknown name is refused with the legal ones', async () => {
+    assert.ok(supportedMethods().includes('sync') && supportedMethods().includes('worker'));
+    await assert.rejects(createInstance({ ioMethod: 'posix_aio' as 'sync' }), {
+      name: 'SettingError',
+      hint: /auto, worker, io_uring, sync/,
+    });
+  });
+
+  for (const ioMethod of supportedMethods()) {
+    it(`MA-02: ${ioMethod} is what an instance that asked for it has`, async () => {
+      await withRig({ ioMethod }, ({ instance, backend }) => {
+        assert.equal(instance.settings.ioMethod, ioMethod);
+        assert.equal(backend.aio.ops.name, ioMethod);
+      });
+    });
+
+    it(`MA-05: ${ioMethod} works before there is any other thread`, async () => {
+      using data = new DataDirectory();
+      const { handle, loaded, log } = await createSharedState({ ioMethod, maxBackends: 2, sharedBuffers: '1MB' });
+      const backend = new Backend(handle, loaded, log);
+      const blocks = new BlockReads(backend, data.path, data.write(100, 20));
+      await blocks.read(0, 20);
+      const file = backend.openFile(writeSample(data.path, 1000));
+      assert.equal((await file.read(500, 10))[3], byteAt(503));
+      assert.equal(backend.counters().submissions, 0);
+      await backend.close();
+      assert.deepEqual(leaksOf(handle), []);
+    });
+
+    it(`MA-06: ${ioMethod}: an instance that is closed at once closes`, async () => {
+      const instance = await createInstance({ ioMethod });
+      await instance.close();
+      await instance.close();
+      await assert.rejects(async () => instance.backend.openFile('/etc/hostname'), { code: 'ERR_PGAIO_CLOSED' });
+    });
+  }
+});
+
+describe('the pool of workers', () => {
+  it('K-01, K-02: limits out of range are refused, and nothing changes', async () => {
+    await withRig({ ioMinWorkers: 2 }, async ({ instance }) => {
+      assert.throws(() => instance.setWorkerLimits({ ioMinWorkers: 0 }), { message: /^0 .*ioMinWorkers \(1 \.\. 32\)/ });
+      assert.throws(() => instance.setWorkerLimits({ ioMaxWorkers: 33 }), { message: /^33 .*ioMaxWorkers/ });
+      assert.throws(() => instance.setWorkerLimits({ ioWorkerIdleTimeout: -5 }), { message: /ioWorkerIdleTimeout/ });
+      assert.equal(instance.workerCount, 2);
+    });
+  });
+
+  it('K-03: a worker that dies is replaced, and reads work all the while', async () => {
+    await withRig({ ioMinWorkers: 1, ioMaxWorkers: 1 }, async ({ instance, backend, data }) => {
+      const blocks = new BlockReads(backend, data.path, data.write(100, 40));
+      for (let death = 1; death <= 3; death++) {
+        instance.terminateWorker(0);
+        await blocks.read(death * 10, 10);
+        await untilWorkers(instance, ({ workersLost, running }) => workersLost === death && running === 1);
+      }
+      assert.equal(instance.workerCount, 1);
+    });
+  });
+
+  it('K-04 … K-06, D-77: the pool follows its limits up and down, and shrinks to the minimum when idle', async () => {
+    await withRig({ ioMinWorkers: 1, ioMaxWorkers: 32, ioWorkerIdleTimeout: 0 }, async ({ instance, backend, data }) => {
+      for (const workers of [12, 3, 7, 1]) {
+        instance.setWorkerLimits({ ioMinWorkers: workers });
+        const exactly = await untilWorkers(instance, ({ count, running }) => count === workers && running === workers);
+        assert.equal(exactly.workersLost, 0);
+        await new BlockReads(backend, data.path, data.write(100 + workers, 10)).read(0, 10);
+      }
+    });
+  });
+
+  it('D-78: lowering the maximum makes the highest numbers leave', async () => {
+    await withRig({ ioMinWorkers: 5, ioMaxWorkers: 8 }, async ({ instance }) => {
+      instance.setWorkerLimits({ ioMinWorkers: 1, ioMaxWorkers: 2 });
+      const { workersLost } = await untilWorkers(instance, ({ count, running }) => count === 2 && running === 2);
+      assert.equal(workersLost, 0);
+    });
+  });
+
+  it('D-76: grows under pressure, up to its maximum', async () => {
+    const injection = new Injection();
+    const options = { ioMinWorkers: 1, ioMaxWorkers: 4, ioWorkerLaunchInterval: 0, injection: injection.url };
+    await withRig(options, async ({ instance, backend, data }) => {
+      const raw = new RawReads(backend, data.path);
+      const hold = injection.hold('workerBeforeReopen');
+      const references = backend.aio.batch(backend.rootScope, () => Array.from({ length: 16 }, () => raw.start()));
+      await untilWorkers(instance, ({ running }) => running === 4);
+      await hold.arrived(4);
+      assert.equal(instance.workerCount, 4);
+      hold.release();
+      for (const reference of references) raw.wait(reference);
+      raw.close();
+    });
+  });
+
+  it('D-71: a full queue makes the issuer do the rest itself', async () => {
+    const injection = new Injection();
+    const options = { ioMinWorkers: 1, ioMaxWorkers: 1, ioMaxConcurrency: 128, injection: injection.url };
+    await withRig(options, async ({ backend, data }) => {
+      const raw = new RawReads(backend, data.path);
+      const hold = injection.hold('workerBeforeReopen', { worker: 0, times: 1 });
+      const references = backend.aio.batch(backend.rootScope, () => Array.from({ length: 100 }, () => raw.start()));
+      await hold.arrived();
+      const { inlineExecutions, submissions } = backend.counters();
+      assert.equal(submissions + inlineExecutions, 100);
+      assert.ok(submissions <= 66 && inlineExecutions >= 34, `${submissions} queued, ${inlineExecutions} inline`);
+      hold.release();
+      for (const reference of references) raw.wait(reference);
+      raw.close();
+    });
+  });
+
+  it('D-73: I/O on the issuer’s own memory never reaches a worker', async () => {
+    await withRig({}, async ({ backend, data }) => {
+      const raw = new RawReads(backend, data.path);
+      const io = raw.acquire();
+      io.setFlag(HandleFlag.REFERENCES_LOCAL);
+      const reference = raw.startWith(io);
+      assert.ok(raw.isDone(reference));
+      assert.equal(backend.counters().submissions, 0);
+      raw.wait(reference);
+      raw.close();
+    });
+  });
+
+  it('a waiter that finds no worker alive works itself', async () => {
+    using data = new DataDirectory();
+    const { handle, loaded, log } = await createSharedState({ ioMethod: 'worker', maxBackends: 2, sharedBuffers: '1MB' });
+    const [a, b] = [new Backend(handle, loaded, log), new Backend(handle, loaded, log)];
+    const { slots, plan } = a.parts.memory;
+    const control = new WorkerControl(slots, plan.workers);
+    const raw = new RawReads(a, data.path);
+    for (const waiter of [a, b]) {
+      control.markAlive(0); // so the issuer counts on it
+      const references = Array.from({ length: 5 }, () => raw.start());
+      a.parts.vfds.closeDescriptors(); // the issuer's own descriptor does not help
+      control.markGone(0);
+      for (const { index, generation } of references) waiter.aio.waitForBlocking(index, generation);
+      assert.equal(control.queue.depth, 0);
+    }
+    a.aio.reclaimCompleted();
+    raw.close();
+    await a.close();
+    await b.close();
+    assert.deepEqual(leaksOf(handle), []);
+  });
+
+  it('a set-up that cannot work in the workers is reported to the creator, and leaves no thread', async () => {
+    const source = `
+      import { workerData } from 'node:worker_threads';
+      if (workerData?.worker !== undefined) throw new Error('not in a worker');
+      export const register = () => {};`;
+    const module = `data:text/javascript,${encodeURIComponent(source)}`;
+    await assert.rejects(createInstance({ ioMethod: 'worker', modules: [module], log: () => undefined }), {
+      code: 'ERR_PGAIO_START',
+      message: /not in a worker/,
+    });
+  });
+
+  it('D-75: with light load only the worker with the lowest number works', async () => {
+    await withRig({ ioMinWorkers: 3 }, async ({ instance, backend, data }) => {
+      const raw = new RawReads(backend, data.path);
+      for (let round = 0; round < 20; round++) {
+        await untilWorkers(instance, ({ idle }) => idle === 3);
+        raw.wait(raw.start());
+      }
+      const { words, slots, plan } = backend.parts.memory;
+      const readsOf = (worker: number): number => new Counters(words, plan.counters, slots.workerSlot(worker)).snapshot().reads;
+      assert.deepEqual([0, 1, 2].map(readsOf), [20, 0, 0]);
+      raw.close();
+    });
+  });
+
+  it('stays as it is when nothing is asked of it', async () => {
+    await withRig({ ioMinWorkers: 3 }, async ({ instance }) => {
+      await untilWorkers(instance, ({ idle }) => idle === 3);
+      const { workersStarted, workersLost } = poolState(instance);
+      assert.deepEqual([workersStarted, workersLost], [3, 0]);
+    });
+  });
+});
