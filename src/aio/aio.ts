@@ -11,7 +11,7 @@ import { PENDING, WaitEvent, type Pending, type Waits } from '../shmem/wait.js';
 import { HandleFlag, Operation, type IoHandle, type WaitReference } from './handle.js';
 import type { IoMethodOps } from './method/method.js';
 import { AioReturn, ResultStatus } from './result.js';
-import type { Scope, ScopedResources } from './scope.js';
+import type { Scope, ScopeKeeper, ScopedResources } from './scope.js';
 import { HandleState, generationOf, stateOf } from './states.js';
 import type { AioThread } from './thread.js';
 
@@ -19,7 +19,7 @@ import type { AioThread } from './thread.js';
 export const SUBMIT_BATCH_SIZE = 32;
 const NONE = -1;
 
-export class Aio {
+export class Aio implements ScopeKeeper {
   readonly thread: AioThread;
   readonly waits: Waits;
   readonly ops: IoMethodOps;

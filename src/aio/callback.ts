@@ -40,8 +40,6 @@ export interface AioTarget {
   reopen?(io: IoHandle): number;
 }
 
-/** Slot 0 is the target's own; registrations fill the others. PostgreSQL allows 4 in all. */
-export const MAX_CALLBACKS = 5;
 /** Ids from here on are for users' modules. */
 export const FIRST_USER_ID = 32;
 const MAX_ID = 255;

@@ -21,7 +21,6 @@ import { CACHE_LINE_WORDS, declareLayout } from '../shmem/layout.js';
 import type { SegmentPlan } from '../shmem/segment.js';
 import type { Slots } from '../shmem/slots.js';
 import type { SharedWords } from '../shmem/words.js';
-import { MAX_CALLBACKS } from './callback.js';
 import { TARGET_DATA_WORDS } from './result.js';
 import {
   GENERATION_MASK,
@@ -32,6 +31,9 @@ import {
   stateName,
   stateOf,
 } from './states.js';
+
+/** Slot 0 is the target's own; registrations fill the others. PostgreSQL allows 4 in all. */
+export const MAX_CALLBACKS = 5;
 
 const HandleLayout = declareLayout(
   'AioHandle',

@@ -6,12 +6,16 @@
  * cleaned up in silence. I/O in flight goes on; its result slot is cut off and never written again.
  */
 import { assert } from '../base/assert.js';
-import type { Aio } from './aio.js';
 
 /** A layer above that has things belong to scopes (pins). */
 export interface ScopedResources {
   /** Gives back what belongs to the scope. `failed`: without warnings. */
   releaseScope(scope: Scope, failed: boolean): void;
+}
+
+/** What knows the handles and layers that a scope's end concerns. */
+export interface ScopeKeeper {
+  endScope(scope: Scope, failed: boolean): void;
 }
 
 let lastId = 0;
@@ -20,14 +24,14 @@ export class Scope {
   /** Positive; unique in this thread. */
   readonly id: number = ++lastId;
   readonly parent: Scope | null;
-  readonly #aio: Aio;
+  readonly #keeper: ScopeKeeper;
   readonly #children = new Set<Scope>();
   #open = true;
   /** Buffer pins that belong to this scope; kept by the buffer manager. */
   pinCount = 0;
 
-  constructor(aio: Aio, parent: Scope | null) {
-    this.#aio = aio;
+  constructor(keeper: ScopeKeeper, parent: Scope | null) {
+    this.#keeper = keeper;
     this.parent = parent;
     if (parent !== null) parent.#adopt(this);
   }
@@ -47,7 +51,7 @@ export class Scope {
 
   /** Runs `body` in a scope below this one and ends it with the body. */
   async run<T>(body: (scope: Scope) => Promise<T> | T): Promise<T> {
-    const child = new Scope(this.#aio, this);
+    const child = new Scope(this.#keeper, this);
     let result: T;
     try {
       result = await body(child);
@@ -61,7 +65,7 @@ export class Scope {
 
   /** As `run`, for threads that block. */
   runSync<T>(body: (scope: Scope) => T): T {
-    const child = new Scope(this.#aio, this);
+    const child = new Scope(this.#keeper, this);
     let result: T;
     try {
       result = body(child);
@@ -78,7 +82,7 @@ export class Scope {
     if (!this.#open) return;
     for (const child of this.#children) child.end(failed);
     this.#open = false;
-    this.#aio.endScope(this, failed);
+    this.#keeper.endScope(this, failed);
     if (this.parent !== null) this.parent.#children.delete(this);
   }
 }

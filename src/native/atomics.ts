@@ -14,16 +14,16 @@ import { instantiateOnMemory } from './wasm-module.js';
  * operation except `store` returns the value that was there before it.
  */
 export interface WordAtomics {
-  load(index: number): number;
-  store(index: number, value: number): void;
-  add(index: number, value: number): number;
-  sub(index: number, value: number): number;
-  and(index: number, value: number): number;
-  or(index: number, value: number): number;
-  xor(index: number, value: number): number;
-  exchange(index: number, value: number): number;
+  readonly load: (index: number) => number;
+  readonly store: (index: number, value: number) => void;
+  readonly add: (index: number, value: number) => number;
+  readonly sub: (index: number, value: number) => number;
+  readonly and: (index: number, value: number) => number;
+  readonly or: (index: number, value: number) => number;
+  readonly xor: (index: number, value: number) => number;
+  readonly exchange: (index: number, value: number) => number;
   /** Succeeded when the returned value is `expected`. */
-  compareExchange(index: number, expected: number, replacement: number): number;
+  readonly compareExchange: (index: number, expected: number, replacement: number) => number;
 }
 
 const atomicsUrl = new URL('./atomics.wasm', import.meta.url);

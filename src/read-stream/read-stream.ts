@@ -84,8 +84,8 @@ export class ReadStream {
   #combine: number;
   #holdOff = 0;
   #ended = false;
-  /** The consumer has no buffer and none is on the way: only then is a full pool an error. */
-  #nothingPrepared = true;
+  /** The consumer asks for a buffer, so it has none, and none was on the way: only then is a full pool an error. */
+  #empty = true;
   #error: unknown = null;
 
   constructor(
@@ -163,8 +163,8 @@ export class ReadStream {
   }
 
   #nextQueued(): number | Pending {
-    this.#nothingPrepared = this.#tail === this.#head;
-    if (this.#nothingPrepared) {
+    this.#empty = this.#tail === this.#head;
+    if (this.#empty) {
       if (this.#lookAhead() === PENDING && this.#tail === this.#head) return PENDING;
       if (this.#tail === this.#head) return this.#finish();
     }
@@ -175,7 +175,7 @@ export class ReadStream {
     this.#head++;
     this.stats.buffers++;
     this.stats.distanceSum += this.#distance;
-    this.#nothingPrepared = false;
+    this.#empty = false;
     if (!this.#ended || this.#pending > 0) this.#lookAhead();
     return buffer;
   }
@@ -312,7 +312,7 @@ export class ReadStream {
     } catch (error) {
       this.manager.unpinAll(operation);
       this.#forwarded = 0;
-      if (!isOutOfBuffers(error) || this.#nothingPrepared) throw error;
+      if (!isOutOfBuffers(error) || (this.#empty && this.#tail === this.#head)) throw error;
       // Go on with what is pinned, the consumer's buffer included, and look no further for now.
       this.#distance = Math.max(1, this.#tail - this.#head);
       return PENDING;

@@ -156,7 +156,7 @@ export class Waits {
     try {
       result = step();
     } catch (error) {
-      return Promise.reject(error as Error);
+      return Promise.reject(error);
     }
     if (result !== PENDING) return Promise.resolve(result);
     return new Promise<T>((resolve, reject) => {
