@@ -14,6 +14,7 @@ import { AioReturn, ResultStatus } from './result.js';
 import type { Scope, ScopeKeeper, ScopedResources } from './scope.js';
 import { HandleState, generationOf, stateOf } from './states.js';
 import type { AioThread } from './thread.js';
+import { Counter } from '../stats/counters.js';
 
 /** As many staged I/Os are submitted at once at most: PostgreSQL's PGAIO_SUBMIT_BATCH_SIZE. */
 export const SUBMIT_BATCH_SIZE = 32;
@@ -188,7 +189,7 @@ export class Aio implements ScopeKeeper {
     }
     io.move(HandleState.DEFINED, HandleState.STAGED);
     io.tryMove(HandleState.STAGED, HandleState.SUBMITTED, generation); // a waiter may have made this move
-    this.thread.counters.count('inlineExecutions');
+    this.thread.counters.count(Counter.inlineExecutions);
     this.thread.run(io, fd);
   }
 
@@ -249,7 +250,8 @@ export class Aio implements ScopeKeeper {
         return true;
       }
       if (own) {
-        if (state === HandleState.HANDED_OUT) fail(`waiting for an I/O that was not started: ${io.describe()}`);
+        if (state === HandleState.HANDED_OUT)
+          fail(`waiting for an I/O that was not started: ${io.describe()}`);
         if (state === HandleState.STAGED) this.submitStaged();
       }
       this.ops.waitOne?.(io, generation);
@@ -313,20 +315,19 @@ export class Aio implements ScopeKeeper {
   #reclaim(io: IoHandle): void {
     const local = io.index - this.#first;
     const result = this.#returns[local] ?? this.#discarded;
-    result.target = io.target;
-    const start = io.targetDataIndex;
-    for (let word = 0; word < result.targetData.length; word++) {
-      result.targetData[word] = this.thread.table.words.get(start + word);
-    }
-    // The target may let go of its file in its local callback, so a failure's description is made before.
-    if (io.storedStatus > ResultStatus.OK) {
-      result.description = this.thread.registry.target(io.target).describe(result.targetData);
-    }
+    if (io.storedStatus > ResultStatus.OK) this.#describe(io, result);
     this.thread.completeLocal(io, result);
     this.#unlink(local);
     this.#forget(local);
     io.recycle(HandleState.COMPLETED_LOCAL);
     this.#free.push(local);
+  }
+
+  /** What a report needs. The target may let go of its file in its local callback, so this comes before. */
+  #describe(io: IoHandle, result: AioReturn): void {
+    const { targetData } = result;
+    for (let word = 0; word < targetData.length; word++) targetData[word] = io.targetWord(word);
+    result.description = this.thread.registry.target(io.target).describe(targetData);
   }
 
   #link(local: number): void {

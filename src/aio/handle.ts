@@ -189,7 +189,8 @@ export class IoHandle {
 
   /** The only writer of the state word. An illegal or lost move stops the program. */
   move(from: HandleState, to: HandleState): void {
-    if (!this.tryMove(from, to, this.generation)) this.#illegalMove(from, to);
+    const generation = generationOf(this.#words.get(this.#base + AT.state)); // validated by the swap
+    if (!this.tryMove(from, to, generation)) this.#illegalMove(from, to);
   }
 
   /** Moves if the I/O of this generation is in `from`; somebody else may have been faster. */
@@ -294,11 +295,6 @@ export class IoHandle {
     if (this.target !== 0) fail(`the target was set already: ${this.describe()}`);
     this.#words.set(this.#base + AT.target, target);
     this.#words.set(this.#base + AT.callbacks, callback);
-  }
-
-  /** First of the target's words; the target knows their meaning. */
-  get targetDataIndex(): number {
-    return this.#base + AT.targetData;
   }
 
   setTargetWord(word: number, value: number): void {

@@ -33,9 +33,8 @@ export class AioReturn implements AioResult {
   reporter = 0;
   errorData = 0;
   value = 0;
-  target = 0;
+  /** The target's identity and description, kept for messages when the I/O did not simply succeed. */
   readonly targetData: Int32Array = new Int32Array(TARGET_DATA_WORDS);
-  /** What the I/O was on, kept for messages when it did not simply succeed. */
   description = '';
 
   /** Makes the slot ready for another I/O. */
@@ -44,7 +43,6 @@ export class AioReturn implements AioResult {
     this.reporter = 0;
     this.errorData = 0;
     this.value = 0;
-    this.target = 0;
     this.description = '';
   }
 }

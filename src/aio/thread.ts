@@ -6,7 +6,7 @@ import type { LogSink } from '../base/log.js';
 import type { InstanceHeader } from '../shmem/header.js';
 import { setLatch } from '../shmem/latch.js';
 import type { Slots } from '../shmem/slots.js';
-import type { Counters } from '../stats/counters.js';
+import { Counter, type Counters } from '../stats/counters.js';
 import type { Registry } from './callback.js';
 import { Completion } from './completion.js';
 import { execute, type IoMemories } from './execute.js';
@@ -66,9 +66,9 @@ export class AioThread {
   /** As `run`, after the system call. */
   finish(io: IoHandle, raw: number): void {
     const write = io.operation === Operation.WRITEV;
-    this.counters.count(write ? 'writes' : 'reads');
-    if (raw > 0) this.counters.count(write ? 'writeBytes' : 'readBytes', raw);
-    else if (raw < 0) this.counters.count('ioErrors');
+    this.counters.count(write ? Counter.writes : Counter.reads);
+    if (raw > 0) this.counters.count(write ? Counter.writeBytes : Counter.readBytes, raw);
+    else if (raw < 0) this.counters.count(Counter.ioErrors);
     io.raw = this.injection === null ? raw : this.injection.beforeSharedCompletion(io, raw, this.memories);
     io.move(HandleState.SUBMITTED, HandleState.COMPLETED_IO);
     this.completeShared(io);

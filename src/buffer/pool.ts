@@ -91,6 +91,7 @@ export class BufferPool {
 
   // Plain private fields: `#` ones cost a brand check in each of the hottest functions of the library.
   private readonly array: Int32Array;
+  private readonly entries: Int32Array;
   private readonly slots: Slots;
   private readonly slot: number;
   private readonly compareExchange: WordAtomics['compareExchange'];
@@ -115,6 +116,7 @@ export class BufferPool {
     this.bucketMask = region.bucketCount - 1;
     this.clockRun = Math.max(1, Math.min(CLOCK_RUN_MAX, region.count >>> 4));
     this.pins = new PrivatePins(region.count);
+    this.entries = this.pins.entries;
   }
 
   /** First word of a buffer's descriptor. */
@@ -132,16 +134,36 @@ export class BufferPool {
     return buffer === NOT_FOUND ? this.allocate(tag, block, scope) : buffer;
   }
 
-  /** Pins the buffer of a block if it is in the pool; -1 when not, or when in doubt. */
+  /**
+   * Pins the buffer of a block if it is in the pool; -1 when not, or when in doubt.
+   *
+   * What nearly every hit does stands here in one piece, because V8 does not inline all of it otherwise (a
+   * third of a hit): no pin of ours yet, the swap succeeds, the tag is the block's.
+   */
   lookup(tag: ForkTag, block: number, scope: Scope): number {
-    const { array } = this;
+    const { array, entries } = this;
     const { relation } = tag;
     let link = array[this.buckets + ((block + tag.hashBase) & this.bucketMask)] as number;
     for (let steps = 0; link !== 0 && steps < LOOKUP_STEPS_MAX; steps++) {
-      const base = this.descriptors + ((link - 1) << DESCRIPTOR_SHIFT);
+      const buffer = link - 1;
+      const base = this.descriptors + (buffer << DESCRIPTOR_SHIFT);
       // Two words tell nearly all blocks apart; the whole tag is compared once it cannot change.
       if (array[base + BLOCK] === block && array[base + RELATION] === relation) {
-        if (this.pinIf(link - 1, base, tag, block, scope)) return link - 1;
+        const state = array[base + STATE] as number; // validated by the swap
+        if (entries[buffer * 2] === 0 && (state & TAG_VALID) !== 0) {
+          const pinned = (state & USAGE_MASK) < USAGE_MAX ? state + (USAGE_ONE + PIN_ONE) : state + PIN_ONE;
+          if (this.compareExchange(base + STATE, state, pinned) === state) {
+            if (this.isTagged(base, tag, block)) {
+              entries[buffer * 2] = 1;
+              entries[buffer * 2 + 1] = scope.id;
+              scope.pinCount++;
+              this.foundValid = (pinned & VALID) !== 0;
+              return buffer;
+            }
+            this.subtract(base + STATE, PIN_ONE);
+          }
+        }
+        if (this.pinIf(buffer, base, tag, block, scope)) return buffer;
       }
       link = array[base + NEXT] as number;
     }
@@ -192,7 +214,14 @@ export class BufferPool {
   }
 
   unpin(buffer: number, scope: Scope): void {
-    if (this.pins.remove(buffer, scope) === 0) this.subtract(this.base(buffer) + STATE, PIN_ONE);
+    const { entries } = this;
+    if (entries[buffer * 2] === 1 && entries[buffer * 2 + 1] === scope.id) {
+      entries[buffer * 2] = 0;
+      scope.pinCount--;
+    } else if (this.pins.remove(buffer, scope) !== 0) {
+      return;
+    }
+    this.subtract(this.descriptors + (buffer << DESCRIPTOR_SHIFT) + STATE, PIN_ONE);
   }
 
   // --- giving a block a buffer -------------------------------------------------------------------

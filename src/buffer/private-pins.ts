@@ -12,8 +12,11 @@ import type { Scope } from '../aio/scope.js';
 const SEVERAL = -1;
 
 export class PrivatePins {
-  /** For each buffer: how many pins, and the scope's id. The id is stale while there are none. */
-  private readonly entries: Int32Array;
+  /**
+   * For each buffer: how many pins, and the scope's id. The id is stale while there are none. The pool reads
+   * and writes it itself where a buffer has no other pin.
+   */
+  readonly entries: Int32Array;
   private readonly several = new Map<number, Map<number, number>>();
 
   constructor(bufferCount: number) {

@@ -6,7 +6,12 @@ import { Worker } from 'node:worker_threads';
 import { WorkerControl, type WorkerLimits } from '../aio/method/worker/control.js';
 import { PgaioError } from '../base/errors.js';
 import { defaultLogSink, type LogEvent, type LogSink } from '../base/log.js';
-import { checkMillis, resolveSettings, type InstanceSettings, type ResolvedSettings } from '../base/settings.js';
+import {
+  checkMillis,
+  resolveSettings,
+  type InstanceSettings,
+  type ResolvedSettings,
+} from '../base/settings.js';
 import { checkRange } from '../base/units.js';
 import { setLatch } from '../shmem/latch.js';
 import { createSharedMemory } from '../shmem/segment.js';

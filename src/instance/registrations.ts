@@ -10,6 +10,7 @@ import { createPageKernel, type PageKernel } from '../page/page-kernel.js';
 import { verifyPages } from '../smgr/verify-pages.js';
 import { smgrReadv, smgrTarget } from '../smgr/smgr-target.js';
 import { fileReadv, fileTarget } from '../vfd/file-target.js';
+import type { EntryHolds } from '../vfd/entry-holds.js';
 import type { FileTable } from '../vfd/file-table.js';
 import type { ReopenCache } from '../vfd/reopen.js';
 
@@ -20,6 +21,7 @@ export interface RegistrationModule {
 
 export interface RegistrationParts {
   readonly files: FileTable;
+  readonly holds: EntryHolds;
   readonly reopens: ReopenCache;
   readonly bufferIo: BufferIo;
   readonly memories: readonly WebAssembly.Memory[];
@@ -28,8 +30,8 @@ export interface RegistrationParts {
 export function createRegistry(parts: RegistrationParts, modules: readonly RegistrationModule[]): Registry {
   const registry = new Registry();
   const kernels: readonly PageKernel[] = parts.memories.map((memory) => createPageKernel(memory));
-  registry.addCallback(CallbackId.FILE_READV, fileReadv(parts.files));
-  registry.addCallback(CallbackId.SMGR_READV, smgrReadv(parts.files));
+  registry.addCallback(CallbackId.FILE_READV, fileReadv(parts.holds));
+  registry.addCallback(CallbackId.SMGR_READV, smgrReadv(parts.holds));
   registry.addCallback(CallbackId.SHARED_BUFFER_READV, sharedBufferReadv(parts.bufferIo, kernels));
   registry.addCallback(CallbackId.VERIFY_PAGES, verifyPages(parts.memories));
   registry.addTarget(TargetId.FILE, fileTarget(parts.files, parts.reopens));

@@ -6,7 +6,7 @@ import { BufferIo } from '../buffer/buffer-io.js';
 import { InstanceHeader, fingerprintOf } from '../shmem/header.js';
 import { Slots } from '../shmem/slots.js';
 import { SharedWords } from '../shmem/words.js';
-import { Counters } from '../stats/counters.js';
+import { Counter, Counters } from '../stats/counters.js';
 import { DescriptorBudget } from '../vfd/budget.js';
 import { FileTable } from '../vfd/file-table.js';
 import { ReopenCache } from '../vfd/reopen.js';
@@ -67,11 +67,11 @@ export class ThreadParts {
     const counters = new Counters(words, plan.counters, slot);
     this.files = new FileTable(slots, slot, plan.files);
     this.vfds = new VfdCache(this.files, new DescriptorBudget(words, plan.budget, slot));
-    this.reopens = new ReopenCache(this.vfds, () => counters.count('reopens'));
+    this.reopens = new ReopenCache(this.vfds, () => counters.count(Counter.reopens));
     this.bufferIo = new BufferIo(slots, plan.buffers, plan.bufferConditions);
-    const { files, reopens, bufferIo } = this;
+    const { files, vfds, reopens, bufferIo } = this;
     const registry = createRegistry(
-      { files, reopens, bufferIo, memories: handle.memories },
+      { files, holds: vfds.holds, reopens, bufferIo, memories: handle.memories },
       modules.registrations,
     );
     this.fingerprint = fingerprintOf([registry.signature()]);

@@ -281,7 +281,8 @@ export class ReadStream {
       return block;
     }
     const next = this.#nextBlock();
-    if (next >>> 0 !== next && next !== END_OF_STREAM) fail(`the block callback returned ${String(next)}, no block number`);
+    if (next >>> 0 !== next && next !== END_OF_STREAM)
+      fail(`the block callback returned ${String(next)}, no block number`);
     return next;
   }
 

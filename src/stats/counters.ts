@@ -3,7 +3,7 @@
  * two words that only the slot's own thread writes, without atomics; a reader of another thread's set may
  * see a value that is a moment old.
  */
-import { CACHE_LINE_WORDS, declareLayout } from '../shmem/layout.js';
+import { CACHE_LINE_WORDS, declareLayout, type Layout } from '../shmem/layout.js';
 import type { SegmentPlan } from '../shmem/segment.js';
 import type { SharedWords } from '../shmem/words.js';
 
@@ -30,6 +30,9 @@ const counterFields = {
 } as const;
 const CounterLayout = declareLayout('Counters', counterFields, CACHE_LINE_WORDS);
 
+/** Which counter: its place in a slot's set. */
+export const Counter: Layout<typeof counterFields>['at'] = CounterLayout.at;
+
 export type CounterName = keyof typeof counterFields;
 export type CounterSnapshot = Record<CounterName, number>;
 
@@ -48,8 +51,9 @@ export class Counters {
     this.#base = start + slot * CounterLayout.words;
   }
 
-  count(name: CounterName, amount = 1): void {
-    this.#words.addWide(this.#base + CounterLayout.at[name], amount);
+  /** `counter` is one of `Counter`. */
+  count(counter: number, amount = 1): void {
+    this.#words.addWide(this.#base + counter, amount);
   }
 
   snapshot(): CounterSnapshot {

@@ -33,6 +33,9 @@ const EntryLayout = declareLayout(
 );
 const AT = EntryLayout.at;
 
+/** Stands for no entry: I/O on such a file runs in its issuer. */
+export const NO_ENTRY = -1;
+
 export interface FileIdentity {
   readonly path: string;
   /** Flags of open(2). */
@@ -63,6 +66,11 @@ export class FileTable {
     this.#words = slots.words;
     this.#slot = slot;
     this.#region = region;
+  }
+
+  /** How many entries there are. */
+  get size(): number {
+    return this.#region.count;
   }
 
   #base(entry: number): number {

@@ -7,9 +7,10 @@ import { HandleFlag, type IoHandle } from '../aio/handle.js';
 import { CallbackId, TargetId } from '../aio/ids.js';
 import { ResultStatus, type AioReturn } from '../aio/result.js';
 import { ReadFailedError, ShortReadError } from '../base/errors.js';
-import type { FileTable } from './file-table.js';
+import type { EntryHolds } from './entry-holds.js';
+import { NO_ENTRY, type FileTable } from './file-table.js';
 import type { ReopenCache } from './reopen.js';
-import { NO_ENTRY, type Vfd } from './vfd.js';
+import type { Vfd } from './vfd.js';
 
 /** Words of the target's data. The first two are the same for every target that is a file. */
 export const FileWord = {
@@ -62,24 +63,23 @@ export function reopenFile(io: IoHandle, reopens: ReopenCache): number {
   return reopens.reopen(io, io.targetWord(FileWord.ENTRY), io.targetWord(FileWord.GENERATION));
 }
 
-/** Holds the file table's entry from staging to reclaiming: both run in the issuer, once each. */
-export function holdEntry(io: IoHandle, table: FileTable): void {
-  const entry = io.targetWord(FileWord.ENTRY);
-  if (entry !== NO_ENTRY) table.tryReference(entry);
-}
-
-export function releaseEntry(io: IoHandle, table: FileTable): void {
-  const entry = io.targetWord(FileWord.ENTRY);
-  if (entry !== NO_ENTRY) table.release(entry);
+/** The parts of slot 0 that every target has which is a file: the entry is held while the I/O is in flight. */
+export function holdingEntry(holds: EntryHolds): Pick<Required<AioCallback>, 'stage' | 'completeLocal'> {
+  return {
+    stage: (io) => {
+      holds.hold(io.targetWord(FileWord.ENTRY));
+    },
+    completeLocal: (io) => {
+      holds.drop(io.targetWord(FileWord.ENTRY));
+    },
+  };
 }
 
 /** Slot 0 of FILE reads. Fewer bytes than asked for is PARTIAL: where a file ends is its reader's business. */
-export function fileReadv(table: FileTable): AioCallback {
+export function fileReadv(holds: EntryHolds): AioCallback {
   return {
     name: 'file_readv',
-    stage: (io) => {
-      holdEntry(io, table);
-    },
+    ...holdingEntry(holds),
     completeShared: (io, result) => {
       if (result.value < 0) {
         result.status = ResultStatus.ERROR;
@@ -89,9 +89,6 @@ export function fileReadv(table: FileTable): AioCallback {
         result.status = ResultStatus.PARTIAL;
         result.reporter = CallbackId.FILE_READV;
       }
-    },
-    completeLocal: (io) => {
-      releaseEntry(io, table);
     },
     report: (result) => fileReadError(result),
   };

@@ -90,7 +90,8 @@ export class File {
 }
 
 function checkExtent(position: number, length: number): void {
-  if (!Number.isSafeInteger(position) || position < 0) throw new RangeError(`${position} is not a position in a file`);
+  if (!Number.isSafeInteger(position) || position < 0)
+    throw new RangeError(`${position} is not a position in a file`);
   if (!Number.isInteger(length) || length < 0 || length > READ_BYTES_MAX) {
     throw new RangeError(`${length} is outside the valid range for a length (0 .. ${READ_BYTES_MAX})`);
   }

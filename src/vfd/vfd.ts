@@ -10,12 +10,11 @@ import { constants } from 'node:os';
 import { errnoOf } from '../base/system-errors.js';
 import { IoError, ReadFailedError } from '../base/errors.js';
 import type { DescriptorBudget } from './budget.js';
-import type { FileTable } from './file-table.js';
+import { EntryHolds } from './entry-holds.js';
+import { NO_ENTRY, type FileTable } from './file-table.js';
 
 const { ENOENT, EMFILE, ENFILE, EINVAL } = constants.errno;
 const CLOSED = -1;
-/** No entry in the file table: I/O on this file runs in its issuer. */
-export const NO_ENTRY = -1;
 
 export interface VfdHooks {
   /** Runs before a kernel descriptor is closed: submits what is staged on it, waits where that is needed. */
@@ -64,6 +63,7 @@ export class Vfd {
 export class VfdCache {
   readonly hooks: VfdHooks = { beforeClose: () => undefined };
   readonly table: FileTable;
+  readonly holds: EntryHolds;
   readonly #budget: DescriptorBudget;
   /** Every virtual descriptor; those that have a kernel descriptor now. */
   readonly #all = new Set<Vfd>();
@@ -72,6 +72,7 @@ export class VfdCache {
 
   constructor(table: FileTable, budget: DescriptorBudget) {
     this.table = table;
+    this.holds = new EntryHolds(table);
     this.#budget = budget;
   }
 
@@ -117,7 +118,7 @@ export class VfdCache {
   close(vfd: Vfd): void {
     if (!this.#all.delete(vfd)) return;
     this.#closeDescriptor(vfd);
-    if (vfd.entry !== NO_ENTRY) this.table.release(vfd.entry);
+    this.holds.release(vfd.entry);
   }
 
   #closeDescriptor(vfd: Vfd): void {

@@ -9,6 +9,7 @@ import { OwnLatch } from '../../../shmem/latch.js';
 import type { AioThread } from '../../thread.js';
 import type { WorkerControl } from './control.js';
 import { runDequeued } from './run.js';
+import { Counter } from '../../../stats/counters.js';
 
 /** How many more workers a woken worker wakes while there is work: PostgreSQL's IO_WORKER_WAKEUP_FANOUT. */
 export const IO_WORKER_WAKEUP_FANOUT = 2;
@@ -64,7 +65,7 @@ export class WorkerLoop {
       this.#control.withdrawGrowth();
       if (this.#shouldLeave()) return 'leave';
       this.#thread.header.checkCrashed();
-      if (this.#latch.sleep(seen, this.#sleepMillis())) this.#thread.counters.count('wakeups');
+      if (this.#latch.sleep(seen, this.#sleepMillis())) this.#thread.counters.count(Counter.wakeups);
       return 'slept';
     } finally {
       this.#control.markBusy(this.#worker);

@@ -13,6 +13,7 @@ import type { AioThread } from '../../thread.js';
 import type { IoMethodOps } from '../method.js';
 import type { WorkerControl } from './control.js';
 import { runDequeued } from './run.js';
+import { Counter } from '../../../stats/counters.js';
 
 export class WorkerMethod implements IoMethodOps {
   readonly name = 'worker';
@@ -44,7 +45,7 @@ export class WorkerMethod implements IoMethodOps {
       if (rest.length === 0 && this.#enqueue(io)) queued++;
       else rest.push(io);
     }
-    this.#thread.counters.count('submissions', queued);
+    this.#thread.counters.count(Counter.submissions, queued);
     if (queued > 0) this.#control.wakeOneIdle();
     for (const io of rest) this.#enqueueOrRun(io);
     rest.length = 0;
@@ -57,12 +58,12 @@ export class WorkerMethod implements IoMethodOps {
   /** The queue was full a moment ago: try once more, else do the work here. */
   #enqueueOrRun(io: IoHandle): void {
     if (this.#enqueue(io)) {
-      this.#thread.counters.count('submissions');
+      this.#thread.counters.count(Counter.submissions);
       this.#control.wakeOneIdle();
       return;
     }
     if (!io.tryBecomeExecutor(this.#thread.slot, io.generation)) return;
-    this.#thread.counters.count('inlineExecutions');
+    this.#thread.counters.count(Counter.inlineExecutions);
     this.#thread.run(io, io.fd);
   }
 
@@ -77,7 +78,7 @@ export class WorkerMethod implements IoMethodOps {
   /** Submits somebody else's staged I/O in its place. */
   #takeOver(io: IoHandle, generation: number): void {
     if (!io.tryMove(HandleState.STAGED, HandleState.SUBMITTED, generation)) return;
-    this.#thread.counters.count('takenOver');
+    this.#thread.counters.count(Counter.takenOver);
     if (this.#control.queue.tryEnqueue(this.#thread.slot, io.index, generation)) this.#control.wakeOneIdle();
     else runDequeued(this.#thread, io, generation);
   }

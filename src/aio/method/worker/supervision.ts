@@ -17,6 +17,7 @@ import { HandleState, generationOf, stateOf } from '../../states.js';
 import type { AioThread } from '../../thread.js';
 import type { WorkerControl } from './control.js';
 import { runDequeued } from './run.js';
+import { Counter } from '../../../stats/counters.js';
 
 /** After a worker that could not even start, so that a broken set-up does not busy the machine. */
 const START_RETRY_MILLIS = 1000;
@@ -90,7 +91,7 @@ export class WorkerSupervision {
   #launch(worker: number): void {
     this.#running.add(worker);
     this.#lastLaunch = performance.now();
-    this.#thread.counters.count('workersStarted');
+    this.#thread.counters.count(Counter.workersStarted);
     this.#launcher.launch(worker);
   }
 
@@ -114,7 +115,7 @@ export class WorkerSupervision {
     this.#control.markGone(worker);
     if (!this.#online.delete(worker)) this.#holdOffUntil = performance.now() + START_RETRY_MILLIS;
     if (died) {
-      this.#thread.counters.count('workersLost');
+      this.#thread.counters.count(Counter.workersLost);
       if (slots.inCritical(slot)) {
         this.#thread.crash(`I/O worker ${worker} ended inside a critical section`);
         return;
