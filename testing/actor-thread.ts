@@ -50,7 +50,10 @@ async function act(): Promise<void> {
     case 'exit':
     case 'throw':
       blocks.start(input.block);
-      void backend.openFile(`${input.dataDirectory}/PG_VERSION`).read(0, 3).catch(() => undefined);
+      void backend
+        .openFile(`${input.dataDirectory}/PG_VERSION`)
+        .read(0, 3)
+        .catch(() => undefined);
       if (input.role === 'throw') throw new Error('thrown by the actor');
       if (input.role === 'exit') process.exit(3);
       break;

@@ -1,7 +1,7 @@
 /** Reads of blocks as a series of operations: all started first, then all waited for. The suite's `read_buffers`. */
 import { ReadBuffersOperation, type ForkReader } from '../src/buffer/buffer-manager.js';
 import type { Backend } from '../src/instance/backend.js';
-import { PENDING, type Pending } from '../src/shmem/wait.js';
+import type { Pending } from '../src/shmem/wait.js';
 import { Fork } from '../src/smgr/relation.js';
 import type { SmgrRelation } from '../src/smgr/smgr.js';
 import { stampOf } from './relations.js';
@@ -81,13 +81,13 @@ export class BlockReads {
   ): Promise<{ operations: Operation[]; finish: () => Promise<void> }> {
     const operations: Operation[] = [];
     const started: ReadBuffersOperation[] = [];
-    for (let offset = 0; offset < count; ) {
+    for (let offset = 0; offset < count;) {
       const op = this.begin(block + offset);
       const wanted = Math.min(count - offset, combineLimit);
-      let step = this.startStep(op, wanted);
-      if (step === PENDING) step = await this.backend.aio.waits.until(() => this.startStep(op, wanted));
+      await this.backend.aio.waits.until(() => this.startStep(op, wanted));
       // What was pinned behind the operation is pinned again by the next.
-      for (; op.pinned > op.count; op.pinned--) this.backend.buffers.pool.unpin(op.buffer(op.pinned - 1), op.scope);
+      for (; op.pinned > op.count; op.pinned--)
+        this.backend.buffers.pool.unpin(op.buffer(op.pinned - 1), op.scope);
       started.push(op);
       operations.push({
         offset,

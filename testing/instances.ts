@@ -4,7 +4,12 @@ import { describe } from 'node:test';
 import type { IoMethodName } from '../src/base/settings.js';
 import type { LogEvent } from '../src/base/log.js';
 import type { Backend } from '../src/instance/backend.js';
-import { attachInstance, createInstance, type CreateOptions, type Instance } from '../src/instance/instance.js';
+import {
+  attachInstance,
+  createInstance,
+  type CreateOptions,
+  type Instance,
+} from '../src/instance/instance.js';
 import { supportedMethods } from '../src/instance/methods.js';
 import { leaksOf } from './leaks.js';
 import { DataDirectory } from './relations.js';
@@ -95,7 +100,10 @@ export async function openRig(options: CreateOptions = {}): Promise<Rig> {
 }
 
 /** Runs `body` with a rig of its own. */
-export async function withRig(options: CreateOptions, body: (rig: Rig) => Promise<void> | void): Promise<void> {
+export async function withRig(
+  options: CreateOptions,
+  body: (rig: Rig) => Promise<void> | void,
+): Promise<void> {
   const rig = await openRig(options);
   try {
     await body(rig);

@@ -57,6 +57,7 @@ function slotLeaks({ slots, plan, words, handle }: AttachedMemory, attached: num
   if (backends !== attached) found.push(`${backends} backends are attached, not ${attached}`);
   const { stock } = new DescriptorBudget(words, plan.budget, 0);
   const whole = Math.max(0, handle.settings.maxFilesPerProcess - slots.region.count * DESCRIPTOR_FLOOR);
-  if (stock + taken !== whole) found.push(`${whole - taken - stock} descriptors of the common stock are lost`);
+  if (stock + taken !== whole)
+    found.push(`${whole - taken - stock} descriptors of the common stock are lost`);
   return found;
 }

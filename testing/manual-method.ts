@@ -93,7 +93,8 @@ export class ManualBackend {
   /** Completes an I/O in this thread, whoever issued it. */
   finish(reference: { index: number; generation: number }, raw = 100): void {
     const io = this.thread.table.handle(reference.index);
-    if (!io.tryBecomeExecutor(this.thread.slot, reference.generation)) throw new Error('another thread runs it');
+    if (!io.tryBecomeExecutor(this.thread.slot, reference.generation))
+      throw new Error('another thread runs it');
     this.thread.finish(io, raw);
   }
 }
@@ -105,18 +106,31 @@ export interface ManualInstance {
   backend: (slot: number) => ManualBackend;
 }
 
-export function manualInstance(perBackend: number, callbacks: Readonly<Record<number, AioCallback>> = {}): ManualInstance {
+export function manualInstance(
+  perBackend: number,
+  callbacks: Readonly<Record<number, AioCallback>> = {},
+): ManualInstance {
   const shared = makeShared((plan) => ({
     counters: Counters.plan(plan, 8),
     handles: HandleTable.plan(plan, 8, perBackend, 16),
   }));
   const registry = new Registry();
-  registry.addTarget(TARGET, { name: 'test', callback: TARGET_CALLBACK, describe: (data) => `thing ${data[0] ?? 0}` });
+  registry.addTarget(TARGET, {
+    name: 'test',
+    callback: TARGET_CALLBACK,
+    describe: (data) => `thing ${data[0] ?? 0}`,
+  });
   registry.addCallback(TARGET_CALLBACK, {
     name: 'test_readv',
     completeShared: (io, result) => {
-      if (result.value < 0) Object.assign(result, { status: ResultStatus.ERROR, reporter: TARGET_CALLBACK, errorData: -result.value });
-      else if (result.value < io.bytes) Object.assign(result, { status: ResultStatus.PARTIAL, reporter: TARGET_CALLBACK });
+      if (result.value < 0)
+        Object.assign(result, {
+          status: ResultStatus.ERROR,
+          reporter: TARGET_CALLBACK,
+          errorData: -result.value,
+        });
+      else if (result.value < io.bytes)
+        Object.assign(result, { status: ResultStatus.PARTIAL, reporter: TARGET_CALLBACK });
     },
     report: (result) => new Error(`failed with ${result.errorData}`),
   });

@@ -17,7 +17,10 @@ export function byteAt(position: number): number {
 
 export function writeSample(directory: string, bytes: number): string {
   const path = join(directory, `sample-${bytes}`);
-  writeFileSync(path, Uint8Array.from({ length: bytes }, (_, position) => byteAt(position)));
+  writeFileSync(
+    path,
+    Uint8Array.from({ length: bytes }, (_, position) => byteAt(position)),
+  );
   return path;
 }
 

@@ -42,7 +42,8 @@ export function stampOf(page: Uint8Array): Stamp {
     version: view.getUint32(PAGE_HEADER_SIZE + 8, true),
   };
   const whole = stampedPage(stamp.relation, stamp.block, stamp.version);
-  if (Buffer.compare(whole, page) !== 0) throw new Error(`a page is not what its stamp says: ${JSON.stringify(stamp)}`);
+  if (Buffer.compare(whole, page) !== 0)
+    throw new Error(`a page is not what its stamp says: ${JSON.stringify(stamp)}`);
   return stamp;
 }
 
@@ -65,7 +66,11 @@ export class DataDirectory {
   }
 
   /** Writes a relation anew, and returns its locator. */
-  write(relation: number, blocks: number, options: RelationOptions = {}): { database: number; relation: number } {
+  write(
+    relation: number,
+    blocks: number,
+    options: RelationOptions = {},
+  ): { database: number; relation: number } {
     const bytes = Buffer.alloc(blocks * DEFAULT_BLOCK_SIZE);
     for (let block = 0; block < blocks; block++) {
       const page = stampedPage(relation, block, options.version);

@@ -7,7 +7,8 @@ import { AttachedMemory, ThreadParts, type LoadedModules } from '../src/instance
 import { UNKNOWN_THREAD } from '../src/shmem/thread-identity.js';
 import type { Random } from './random.js';
 
-export type DeathPoint = 'dequeued' | 'executor' | 'beforeSharedCompletion' | 'betweenBuffers' | 'afterSharedCompletion';
+export type DeathPoint =
+  'dequeued' | 'executor' | 'beforeSharedCompletion' | 'betweenBuffers' | 'afterSharedCompletion';
 
 /** Ends a simulated worker where it is thrown. */
 export class Death extends Error {
@@ -27,8 +28,15 @@ export class SimulatedPool {
   readonly #supervisor: ThreadParts;
   readonly #supervision: WorkerSupervision;
   readonly #workers = new Map<number, ThreadParts>();
+  /** Those that have ended, and the supervisor does not know yet. */
+  readonly #dead = new Map<number, ThreadParts>();
 
-  constructor(handle: InstanceHandle, loaded: LoadedModules, random: Random, mayDie: (point: DeathPoint) => void) {
+  constructor(
+    handle: InstanceHandle,
+    loaded: LoadedModules,
+    random: Random,
+    mayDie: (point: DeathPoint) => void,
+  ) {
     this.#memory = new AttachedMemory(handle);
     this.#loaded = loaded;
     this.#random = random;
@@ -53,24 +61,25 @@ export class SimulatedPool {
       if (this.current === worker) this.#mayDie('betweenBuffers');
       terminate(...which);
     };
-    // As the thread's own, except that a death in a callback is a death and not a bug of the callback.
-    thread.completeShared = (io) => {
-      thread.completion.completeShared(io);
-      thread.injection?.hooks.afterSharedCompletion?.(io);
-      thread.completion.wakeWaiters(io);
-    };
+    thread.crash = () => undefined; // a death in a callback is a death, and any other error ends the simulation
     this.#workers.set(worker, parts);
     this.#control.markAlive(worker);
     this.#supervision.workerOnline(worker);
   }
 
   get hasWork(): boolean {
-    return this.#control.queue.depth > 0;
+    return this.#control.queue.depth > 0 || this.#dead.size > 0;
   }
 
-  /** One I/O of some worker. */
+  /** One I/O of some worker, or the burial of one. */
   step(): void {
-    const [worker, parts] = this.#random.pick([...this.#workers]);
+    const [worker, parts] = this.#random.pick([...this.#workers, ...this.#dead]);
+    if (!this.#dead.has(worker)) this.#work(worker, parts);
+    else if (this.#random.chance(0.05)) this.#bury(worker, parts); // it takes a while until the exit is known
+    this.#supervision.adjust();
+  }
+
+  #work(worker: number, parts: ThreadParts): void {
     const { queue } = this.#control;
     if (!queue.tryDequeue()) return;
     if (queue.depth > worker) this.#control.requestGrowth();
@@ -83,11 +92,11 @@ export class SimulatedPool {
       runDequeued(parts.thread, io, generation, worker);
     } catch (error) {
       if (!(error instanceof Death)) throw error;
-      this.#bury(worker, parts);
+      this.#workers.delete(worker);
+      this.#dead.set(worker, parts);
     } finally {
       this.current = null;
     }
-    this.#supervision.adjust();
   }
 
   #dieAsExecutor(parts: ThreadParts, index: number, generation: number): void {
@@ -101,9 +110,8 @@ export class SimulatedPool {
 
   /** What becomes of a thread that has ended: Node closes its descriptors, the supervisor does the rest. */
   #bury(worker: number, parts: ThreadParts): void {
-    this.current = null;
     parts.reopens.close();
-    this.#workers.delete(worker);
+    this.#dead.delete(worker);
     this.#supervision.workerExited(worker, true);
   }
 

@@ -67,14 +67,17 @@ class StreamTask extends Task {
     this.#stopAfter = random.chance(0.3) ? random.below(10) : Infinity;
     let asked = 0;
     const nextBlock = (): number => this.#blocks[asked++] ?? END_OF_STREAM;
-    this.#stream = backend.rawReadStream(backend.openRelation(path, relation.locator), nextBlock, { nextBlock });
+    this.#stream = backend.rawReadStream(backend.openRelation(path, relation.locator), nextBlock, {
+      nextBlock,
+    });
   }
 
   protected advance(): true | Pending {
     const buffer = this.#stream.next();
     if (buffer === PENDING) return PENDING;
     if (buffer === END_OF_STREAM) {
-      if (this.checked !== this.#blocks.length) throw new Error(`${this.checked} of ${this.#blocks.length} blocks came`);
+      if (this.checked !== this.#blocks.length)
+        throw new Error(`${this.checked} of ${this.#blocks.length} blocks came`);
       this.isDone = true;
       return true;
     }
@@ -192,7 +195,8 @@ function someBlocks(random: Random, limit: number): number[] {
   const list: number[] = [];
   while (list.length < 50 && !random.chance(0.15)) {
     const first = random.below(limit);
-    for (let left = 1 + random.below(10), block = first; left > 0 && block < limit; left--) list.push(block++);
+    for (let left = 1 + random.below(10), block = first; left > 0 && block < limit; left--)
+      list.push(block++);
     if (random.chance(0.2)) list.push(first);
   }
   return list;

@@ -2,7 +2,7 @@
  * A third driver of step functions: several backends and the I/O workers in one thread, in an order that a seed
  * decides. A task that has to wait sleeps exactly as the blocking driver would let it: it joins the condition,
  * looks once more, and is run again only when its latch has been set. So a wake-up that is lost is not healed by
- * a time slice, but leaves everybody asleep, which is an error here (or, after a death, counted as a slice).
+ * a time slice, but leaves everybody asleep, which is an error here.
  */
 import { constants } from 'node:os';
 import { InjectionPoints } from '../src/aio/injection-points.js';
@@ -34,8 +34,6 @@ export interface SimulationResult {
   blocks: number;
   deaths: number;
   faults: number;
-  /** How often nobody could go on, though not all was done. */
-  slices: number;
 }
 
 /** A backend and where its sleepers stand. */
@@ -64,10 +62,6 @@ class SimulatedBackend {
     return this.tasks.filter((task) => !this.#asleep.has(task) || this.#asleep.get(task) !== latch);
   }
 
-  wakeAll(): void {
-    this.#asleep.clear();
-  }
-
   /** Runs one step; what it staged is submitted before anybody else runs. */
   run(task: SimulatedTask): void {
     this.#asleep.delete(task);
@@ -87,7 +81,7 @@ class SimulatedBackend {
 class Simulation {
   readonly random: Random;
   readonly options: SimulationOptions;
-  readonly result: SimulationResult = { steps: 0, blocks: 0, deaths: 0, faults: 0, slices: 0 };
+  readonly result: SimulationResult = { steps: 0, blocks: 0, deaths: 0, faults: 0 };
   readonly backends: SimulatedBackend[] = [];
   pool: SimulatedPool | null = null;
 
@@ -108,7 +102,7 @@ class Simulation {
   }
 
   mayDie(point: DeathPoint): void {
-    if (this.pool?.current == null || !this.random.chance(this.options.deaths)) return;
+    if (this.pool === null || this.pool.current === null || !this.random.chance(this.options.deaths)) return;
     this.result.deaths++;
     throw new Death(point);
   }
@@ -133,17 +127,10 @@ class Simulation {
         for (const task of backend.runnable()) choices.push(() => backend.run(task));
       }
       if (this.pool?.hasWork === true) choices.push(() => this.pool?.step());
-      if (choices.length === 0) this.#slice();
-      else this.random.pick(choices)();
+      if (choices.length === 0) throw new Error('a wake-up was lost: everybody sleeps');
+      this.random.pick(choices)();
       if (++this.result.steps > 2_000_000) throw new Error('it does not come to an end');
     }
-  }
-
-  /** All sleep: in reality, until their time slice is over. Right only where a death kept somebody from waking them. */
-  #slice(): void {
-    this.result.slices++;
-    if (this.result.slices > this.result.deaths) throw new Error('a wake-up was lost: everybody sleeps');
-    for (const backend of this.backends) backend.wakeAll();
   }
 }
 
@@ -156,7 +143,7 @@ export async function simulate(options: SimulationOptions): Promise<SimulationRe
   const state = await createSharedState({
     ioMethod: options.ioMethod,
     sharedBuffers: random.pick(['512kB', '1MB']),
-    ioMemory: random.pick(['64kB', '256kB']),
+    ioMemory: random.pick(['32kB', '256kB']),
     ioMaxConcurrency: random.pick([1, 2, 4]),
     ioCombineLimit: random.pick(['8kB', '32kB']),
     effectiveIoConcurrency: random.pick([0, 1, 3]),
@@ -184,7 +171,9 @@ export async function simulate(options: SimulationOptions): Promise<SimulationRe
     simulation.result.blocks = tasks.reduce((sum, task) => sum + task.checked, 0);
     finish(simulation, state.handle);
   } catch (error) {
-    throw new Error(`seed ${options.seed} (${options.ioMethod}): ${(error as Error).message}`, { cause: error });
+    throw new Error(`seed ${options.seed} (${options.ioMethod}): ${(error as Error).message}`, {
+      cause: error,
+    });
   }
   return simulation.result;
 }
@@ -192,7 +181,12 @@ export async function simulate(options: SimulationOptions): Promise<SimulationRe
 /** Everybody leaves: I/O that was abandoned is drained, and nothing may be left. */
 function finish(simulation: Simulation, handle: InstanceHandle): void {
   while (simulation.pool?.hasWork === true) simulation.pool.step();
-  for (const { backend } of simulation.backends) backend.closeBlocking();
+  for (const { backend } of simulation.backends) {
+    const { buffersPinned } = backend.buffers.pool.pins;
+    if (buffersPinned > 0)
+      throw new Error(`backend ${backend.number} still has ${buffersPinned} buffers pinned`);
+    backend.closeBlocking();
+  }
   simulation.pool?.close();
   const leaks = leaksOf(handle);
   if (leaks.length > 0) throw new Error(leaks.join('; '));

@@ -48,7 +48,9 @@ class StressThread {
   #expect(page: Uint8Array, relation: number, block: number): void {
     const stamp = stampOf(page);
     if (stamp.block !== block || stamp.relation !== relation) {
-      throw new Error(`block ${block} of ${relation} is the page of block ${stamp.block} of ${stamp.relation}`);
+      throw new Error(
+        `block ${block} of ${relation} is the page of block ${stamp.block} of ${stamp.relation}`,
+      );
     }
     this.blocks++;
   }
@@ -83,14 +85,15 @@ class StressThread {
     let asked = 0;
     let got = 0;
     for await (const buffer of this.#backend.readStream(relation, { nextBlock: () => list[asked++] ?? -1 })) {
-      if (buffer.block !== list[got]) throw new Error(`block ${buffer.block} came in place of ${list[got] ?? -1}`);
+      if (buffer.block !== list[got])
+        throw new Error(`block ${buffer.block} came in place of ${list[got] ?? -1}`);
       this.#expect(buffer.page, relation.locator.relation, buffer.block);
       got++;
     }
     if (got !== list.length) throw new Error(`${got} of ${list.length} blocks came`);
   }
 
-  #streamBlocking(): void {
+  async #streamBlocking(): Promise<void> {
     const { relation, blocks } = this.#random.pick(this.#relations);
     const list = this.#someBlocks(blocks);
     let asked = 0;
@@ -122,13 +125,14 @@ class StressThread {
       const length = this.#random.below(3 * BLOCK);
       const bytes = await file.read(position, length);
       const whole = readFileSync(path).subarray(position, position + length);
-      if (Buffer.compare(bytes, whole) !== 0) throw new Error(`${length} bytes at ${position} of ${path} are others`);
+      if (Buffer.compare(bytes, whole) !== 0)
+        throw new Error(`${length} bytes at ${position} of ${path} are others`);
     } finally {
       file.close();
     }
   }
 
-  #closeDescriptors(): void {
+  async #closeDescriptors(): Promise<void> {
     this.#backend.parts.vfds.closeDescriptors();
   }
 }
@@ -151,6 +155,8 @@ async function main(): Promise<void> {
         if (!isDoubleDeath(error)) throw error;
       });
     }
+    const { buffersPinned } = backend.buffers.pool.pins;
+    if (buffersPinned > 0) report({ failed: `${buffersPinned} buffers are still pinned` });
     await backend.close();
   } catch (error) {
     if (error instanceof InstanceCrashedError) report({ crashed: error.message });

@@ -29,7 +29,10 @@ export function poolState(instance: Instance): PoolState {
 }
 
 /** Resolves with the state of the pool once it is as wanted. */
-export async function untilWorkers(instance: Instance, accept: (state: PoolState) => boolean): Promise<PoolState> {
+export async function untilWorkers(
+  instance: Instance,
+  accept: (state: PoolState) => boolean,
+): Promise<PoolState> {
   let state = poolState(instance);
   await untilTrue(() => {
     instance.backend.parts.memory.header.checkCrashed();

@@ -150,18 +150,17 @@ export class BufferPool {
       // Two words tell nearly all blocks apart; the whole tag is compared once it cannot change.
       if (array[base + BLOCK] === block && array[base + RELATION] === relation) {
         const state = array[base + STATE] as number; // validated by the swap
-        if (entries[buffer * 2] === 0 && (state & TAG_VALID) !== 0) {
-          const pinned = (state & USAGE_MASK) < USAGE_MAX ? state + (USAGE_ONE + PIN_ONE) : state + PIN_ONE;
-          if (this.compareExchange(base + STATE, state, pinned) === state) {
-            if (this.isTagged(base, tag, block)) {
-              entries[buffer * 2] = 1;
-              entries[buffer * 2 + 1] = scope.id;
-              scope.pinCount++;
-              this.foundValid = (pinned & VALID) !== 0;
-              return buffer;
-            }
-            this.subtract(base + STATE, PIN_ONE);
+        const pinned = (state & USAGE_MASK) < USAGE_MAX ? state + (USAGE_ONE + PIN_ONE) : state + PIN_ONE;
+        const unpinned = entries[buffer * 2] === 0 && (state & TAG_VALID) !== 0;
+        if (unpinned && this.compareExchange(base + STATE, state, pinned) === state) {
+          if (this.isTagged(base, tag, block)) {
+            entries[buffer * 2] = 1;
+            entries[buffer * 2 + 1] = scope.id;
+            scope.pinCount++;
+            this.foundValid = (pinned & VALID) !== 0;
+            return buffer;
           }
+          this.subtract(base + STATE, PIN_ONE);
         }
         if (this.pinIf(buffer, base, tag, block, scope)) return buffer;
       }

@@ -44,7 +44,7 @@ export class BufferStream implements AsyncIterableIterator<PinnedBuffer, undefin
     try {
       buffer = this.#stream.next();
     } catch (error) {
-      return Promise.reject(error);
+      return Promise.reject(error instanceof Error ? error : new Error(String(error)));
     }
     return buffer === PENDING ? this.#nextSlowly() : Promise.resolve(this.#deliver(buffer));
   }

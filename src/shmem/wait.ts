@@ -156,7 +156,7 @@ export class Waits {
     try {
       result = step();
     } catch (error) {
-      return Promise.reject(error);
+      return Promise.reject(error instanceof Error ? error : new Error(String(error)));
     }
     if (result !== PENDING) return Promise.resolve(result);
     return new Promise<T>((resolve, reject) => {
@@ -254,10 +254,15 @@ export class Waits {
     }
   }
 
-  /** Rejects every task that still waits, and those that ever will. For a backend that leaves. */
+  /**
+   * For a backend that leaves: every task that still waits looks a last time, because what it waits for may
+   * have been done by whoever drained; the others are rejected, and all that ever will wait.
+   */
   close(reason: Error): void {
     this.#closed = reason;
-    for (const waiter of this.#asyncWaiters.splice(0)) waiter.reject(reason);
+    for (const waiter of this.#asyncWaiters.splice(0)) {
+      if (!this.#look(waiter, true)) waiter.reject(reason);
+    }
     this.#stopWaiting();
   }
 

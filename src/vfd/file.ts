@@ -8,6 +8,7 @@ import { AioReturn, ResultStatus } from '../aio/result.js';
 import type { Scope } from '../aio/scope.js';
 import { ClosedError } from '../base/errors.js';
 import type { IoMemory } from '../shmem/io-memory.js';
+import { PENDING } from '../shmem/wait.js';
 import { setFileTarget } from './file-target.js';
 import type { Vfd, VfdCache } from './vfd.js';
 
@@ -73,7 +74,7 @@ export class File {
       throw error;
     }
     // If this wait fails, the instance has crashed, and the kernel may still write: the memory stays leased.
-    await aio.waits.until(() => aio.waitForReference(io));
+    if (aio.waitForReference(io) === PENDING) await aio.waits.until(() => aio.waitForReference(io));
     try {
       if (result.status === ResultStatus.ERROR) throw errorOf(aio, result);
       return Uint8Array.prototype.slice.call(bytes, offset, offset + result.value);

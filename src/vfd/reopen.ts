@@ -7,7 +7,7 @@ import type { IoHandle } from '../aio/handle.js';
 import type { VfdCache } from './vfd.js';
 
 const { ENOENT } = constants.errno;
-/** Kept open per thread; beyond that, the least recently used is closed. */
+/** Kept open per thread; beyond that, the one that was opened first is closed. */
 const CACHE_MAX = 256;
 
 interface Reopened {
@@ -19,7 +19,7 @@ interface Reopened {
 export class ReopenCache {
   readonly #vfds: VfdCache;
   readonly #onOpen: () => void;
-  /** In order of use: a Map iterates in insertion order. */
+  /** In the order in which they were opened, which is how a Map iterates: a hit costs no more than the look. */
   readonly #byEntry = new Map<number, Reopened>();
 
   constructor(vfds: VfdCache, onOpen: () => void) {

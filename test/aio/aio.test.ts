@@ -134,7 +134,14 @@ describe('callbacks', () => {
     a.startHandle(io);
     a.finish(waitReference, 100);
     assert.equal(a.aio.waitForReference(waitReference), true);
-    assert.deepEqual(order, ['stage a 1', 'stage b 10', 'shared a 100', 'shared b 101', 'local a 111', 'local b 111']);
+    assert.deepEqual(order, [
+      'stage a 1',
+      'stage b 10',
+      'shared a 100',
+      'shared b 101',
+      'local a 111',
+      'local b 111',
+    ]);
     assert.equal(result.value, 111);
     assert.equal(result.status, ResultStatus.OK);
   });
@@ -149,7 +156,10 @@ describe('callbacks', () => {
     a.aio.waitForReference(reference);
     assert.equal(result.status, ResultStatus.ERROR);
     assert.equal(result.description, 'thing 0');
-    assert.match(String(a.thread.registry.callback(result.reporter).report?.(result)), /failed with 5/);
+    assert.deepEqual(
+      a.thread.registry.callback(result.reporter).report?.(result),
+      new Error('failed with 5'),
+    );
   });
 
   for (const part of ['stage', 'completeShared', 'completeLocal'] as const) {
@@ -180,7 +190,10 @@ describe('callbacks', () => {
   it('an unknown id is named', () => {
     const { registry } = manualInstance(1);
     assert.throws(() => registry.callback(99), /no callback has the id 99/);
-    assert.throws(() => registry.addTarget(TARGET, { name: 'again', callback: 0, describe: () => '' }), /taken by test/);
+    assert.throws(
+      () => registry.addTarget(TARGET, { name: 'again', callback: 0, describe: () => '' }),
+      /taken by test/,
+    );
     assert.throws(() => registry.addCallback(256, { name: 'x' }), /outside 1 \.\. 255/);
   });
 });
@@ -192,23 +205,26 @@ describe('the in-flight view', () => {
     const view = () => inFlight(instance.table, instance.registry);
     const io = a.acquire();
     assert.equal(view().length, 1);
-    assert.deepEqual({ ...view()[0] }, {
-      owner: 1,
-      id: 4,
-      generation: 0,
-      state: 'HANDED_OUT',
-      operation: null,
-      offset: null,
-      length: null,
-      target: null,
-      targetDescription: null,
-      handleDataLength: null,
-      rawResult: null,
-      result: null,
-      referencesLocal: false,
-      synchronous: false,
-      buffered: false,
-    });
+    assert.deepEqual(
+      { ...view()[0] },
+      {
+        owner: 1,
+        id: 4,
+        generation: 0,
+        state: 'HANDED_OUT',
+        operation: null,
+        offset: null,
+        length: null,
+        target: null,
+        targetDescription: null,
+        handleDataLength: null,
+        rawResult: null,
+        result: null,
+        referencesLocal: false,
+        synchronous: false,
+        buffered: false,
+      },
+    );
     const { waitReference } = io;
     a.startHandle(io);
     const [submitted] = view();
@@ -264,7 +280,10 @@ describe('a handle', () => {
     io.appendIov(100, 50);
     io.appendIov(0xffff_e000, 0x2000);
     io.appendIov(0, 8);
-    const pieces = Array.from({ length: io.iovCount }, (_, piece) => [io.iovOffset(piece), io.iovLength(piece)]);
+    const pieces = Array.from({ length: io.iovCount }, (_, piece) => [
+      io.iovOffset(piece),
+      io.iovLength(piece),
+    ]);
     assert.deepEqual(pieces, [
       [0, 150],
       [0xffff_e000, 0x2000],
@@ -279,7 +298,11 @@ describe('a handle', () => {
     for (let piece = 0; piece < 16; piece++) io.appendIov(piece * 20, 10);
     assert.throws(() => io.appendIov(1000, 10), /too many pieces/);
     assert.throws(() => io.setHandleData(new Int32Array(17), 0, 17), /at most 16/);
-    io.setHandleData(Int32Array.from({ length: 16 }, (_, at) => -at), 0, 16);
+    io.setHandleData(
+      Int32Array.from({ length: 16 }, (_, at) => -at),
+      0,
+      16,
+    );
     assert.equal(io.dataWord(15), -15);
   });
 

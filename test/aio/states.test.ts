@@ -41,7 +41,9 @@ describe('the states of a handle', () => {
         } else {
           assert.throws(() => io.tryMove(from, to, generation), {
             name: 'AssertionFailure',
-            message: new RegExp(`illegal move ${stateName(from)} → ${stateName(to)}: I/O handle 0 is ${stateName(from)}`),
+            message: new RegExp(
+              `illegal move ${stateName(from)} → ${stateName(to)}: I/O handle 0 is ${stateName(from)}`,
+            ),
           });
           assert.equal(io.state, from);
         }
@@ -51,7 +53,9 @@ describe('the states of a handle', () => {
 
   it('a legal move from another state than the handle is in stops the program, or is lost', () => {
     const io = handleIn(HandleState.STAGED);
-    assert.throws(() => io.move(HandleState.SUBMITTED, HandleState.COMPLETED_IO), { name: 'AssertionFailure' });
+    assert.throws(() => io.move(HandleState.SUBMITTED, HandleState.COMPLETED_IO), {
+      name: 'AssertionFailure',
+    });
     assert.ok(!io.tryMove(HandleState.SUBMITTED, HandleState.COMPLETED_IO, io.generation));
     assert.equal(io.state, HandleState.STAGED);
   });
@@ -64,11 +68,15 @@ describe('the states of a handle', () => {
 
   it('state and generation share a word without touching each other', () => {
     fc.assert(
-      fc.property(fc.constantFrom(...states), fc.integer({ min: 0, max: GENERATION_MASK }), (state, generation) => {
-        const word = packState(state, generation);
-        assert.equal(stateOf(word), state);
-        assert.equal(generationOf(word), generation);
-      }),
+      fc.property(
+        fc.constantFrom(...states),
+        fc.integer({ min: 0, max: GENERATION_MASK }),
+        (state, generation) => {
+          const word = packState(state, generation);
+          assert.equal(stateOf(word), state);
+          assert.equal(generationOf(word), generation);
+        },
+      ),
     );
   });
 });
@@ -125,7 +133,10 @@ describe('the executor word', () => {
     io.handOut();
     const old = io.generation;
     io.recycle(HandleState.HANDED_OUT);
-    assert.ok(io.tryBecomeExecutor(3, old), 'nobody has the handle yet: harmless, the next owner resets the word');
+    assert.ok(
+      io.tryBecomeExecutor(3, old),
+      'nobody has the handle yet: harmless, the next owner resets the word',
+    );
     io.handOut();
     assert.equal(io.executor, -1);
     assert.ok(!io.tryBecomeExecutor(3, old));

@@ -5,7 +5,8 @@ import { SettingError } from '../../src/base/errors.js';
 import { resolveSettings, type InstanceSettings, type ResolvedSettings } from '../../src/base/settings.js';
 import { checkRange, parseBytes, parseMillis } from '../../src/base/units.js';
 
-const resolve = (given: InstanceSettings): ResolvedSettings => resolveSettings(given, { name: 'sync', reason: '' });
+const resolve = (given: InstanceSettings): ResolvedSettings =>
+  resolveSettings(given, { name: 'sync', reason: '' });
 
 describe('units', () => {
   it('are PostgreSQL’s, and plain numbers are bytes and milliseconds', () => {
@@ -24,11 +25,14 @@ describe('units', () => {
       assert.throws(
         () => parseBytes('sharedBuffers', bad),
         (error: SettingError) =>
-          error.code === 'ERR_PGAIO_SETTING' && error.message.includes('sharedBuffers') && /kB, MB/.test(error.hint ?? ''),
+          error.code === 'ERR_PGAIO_SETTING' &&
+          error.message.includes('sharedBuffers') &&
+          /kB, MB/.test(error.hint ?? ''),
         bad,
       );
     }
-    for (const bad of [Number.NaN, Number.POSITIVE_INFINITY]) assert.throws(() => parseBytes('x', bad), SettingError);
+    for (const bad of [Number.NaN, Number.POSITIVE_INFINITY])
+      assert.throws(() => parseBytes('x', bad), SettingError);
   });
 
   it('survive the way there and back', () => {

@@ -10,7 +10,9 @@ const library = new URL('../../src/index.js', import.meta.url).href;
 /** Runs a program to its end. */
 async function run(program: string): Promise<{ code: number | null; output: string }> {
   const source = `import { createInstance } from ${JSON.stringify(library)};\n${program}`;
-  const child = spawn(process.execPath, ['--input-type=module', '--eval', source], { stdio: ['ignore', 'pipe', 'inherit'] });
+  const child = spawn(process.execPath, ['--input-type=module', '--eval', source], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
   let output = '';
   child.stdout.on('data', (chunk: Buffer) => {
     output += chunk.toString();

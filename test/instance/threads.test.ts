@@ -14,8 +14,21 @@ import { untilTrue } from '../../testing/turns.js';
 const locator = { database: 5, relation: 100 };
 const crash = (reason: RegExp): object => ({ code: 'ERR_PGAIO_INSTANCE_CRASHED', message: reason });
 
-function actor(role: Role, data: DataDirectory, handle: InstanceHandle | null, block = 1, injection: Injection | null = null): Actor {
-  return new Actor({ role, handle, dataDirectory: data.path, locator, block, injection: injection?.url ?? null });
+function actor(
+  role: Role,
+  data: DataDirectory,
+  handle: InstanceHandle | null,
+  block = 1,
+  injection: Injection | null = null,
+): Actor {
+  return new Actor({
+    role,
+    handle,
+    dataDirectory: data.path,
+    locator,
+    block,
+    injection: injection?.url ?? null,
+  });
 }
 
 /** A rig whose instance will crash: closing it may fail, and what it leaves is not looked at. */
@@ -85,7 +98,8 @@ forEachMethod((ioMethod) => {
       await assert.rejects(attachInstance({ ...handle, settings }), { code: 'ERR_PGAIO_FINGERPRINT' });
       const control = new WebAssembly.Memory({ initial: 64, maximum: 64, shared: true });
       await assert.rejects(attachInstance({ ...handle, control }), { code: 'ERR_PGAIO_NOT_A_SEGMENT' });
-      const module = 'data:text/javascript,export const register = (r) => r.addCallback(99, { name: "more" });';
+      const module =
+        'data:text/javascript,export const register = (r) => r.addCallback(99, { name: "more" });';
       await assert.rejects(attachInstance({ ...handle, modules: [module] }), {
         code: 'ERR_PGAIO_FINGERPRINT',
         message: /callbacks/,
@@ -97,7 +111,10 @@ forEachMethod((ioMethod) => {
   it('no more backends attach than there are places for', async () => {
     await withRig({ ioMethod, maxBackends: 2 }, async ({ instance }) => {
       const second = await attachInstance(instance.handle);
-      await assert.rejects(attachInstance(instance.handle), { code: 'ERR_PGAIO_EXHAUSTED', hint: /maxBackends/ });
+      await assert.rejects(attachInstance(instance.handle), {
+        code: 'ERR_PGAIO_EXHAUSTED',
+        hint: /maxBackends/,
+      });
       await second.close();
       await (await attachInstance(instance.handle)).close();
     });

@@ -34,7 +34,11 @@ describe('methods', () => {
 
     it(`MA-05: ${ioMethod} works before there is any other thread`, async () => {
       using data = new DataDirectory();
-      const { handle, loaded, log } = await createSharedState({ ioMethod, maxBackends: 2, sharedBuffers: '1MB' });
+      const { handle, loaded, log } = await createSharedState({
+        ioMethod,
+        maxBackends: 2,
+        sharedBuffers: '1MB',
+      });
       const backend = new Backend(handle, loaded, log);
       const blocks = new BlockReads(backend, data.path, data.write(100, 20));
       await blocks.read(0, 20);
@@ -49,7 +53,9 @@ describe('methods', () => {
       const instance = await createInstance({ ioMethod });
       await instance.close();
       await instance.close();
-      await assert.rejects(async () => instance.backend.openFile('/etc/hostname'), { code: 'ERR_PGAIO_CLOSED' });
+      await assert.rejects(async () => instance.backend.openFile('/etc/hostname'), {
+        code: 'ERR_PGAIO_CLOSED',
+      });
     });
   }
 });
@@ -57,9 +63,13 @@ describe('methods', () => {
 describe('the pool of workers', () => {
   it('K-01, K-02: limits out of range are refused, and nothing changes', async () => {
     await withRig({ ioMinWorkers: 2 }, async ({ instance }) => {
-      assert.throws(() => instance.setWorkerLimits({ ioMinWorkers: 0 }), { message: /^0 .*ioMinWorkers \(1 \.\. 32\)/ });
+      assert.throws(() => instance.setWorkerLimits({ ioMinWorkers: 0 }), {
+        message: /^0 .*ioMinWorkers \(1 \.\. 32\)/,
+      });
       assert.throws(() => instance.setWorkerLimits({ ioMaxWorkers: 33 }), { message: /^33 .*ioMaxWorkers/ });
-      assert.throws(() => instance.setWorkerLimits({ ioWorkerIdleTimeout: -5 }), { message: /ioWorkerIdleTimeout/ });
+      assert.throws(() => instance.setWorkerLimits({ ioWorkerIdleTimeout: -5 }), {
+        message: /ioWorkerIdleTimeout/,
+      });
       assert.equal(instance.workerCount, 2);
     });
   });
@@ -77,20 +87,29 @@ describe('the pool of workers', () => {
   });
 
   it('K-04 … K-06, D-77: the pool follows its limits up and down, and shrinks to the minimum when idle', async () => {
-    await withRig({ ioMinWorkers: 1, ioMaxWorkers: 32, ioWorkerIdleTimeout: 0 }, async ({ instance, backend, data }) => {
-      for (const workers of [12, 3, 7, 1]) {
-        instance.setWorkerLimits({ ioMinWorkers: workers });
-        const exactly = await untilWorkers(instance, ({ count, running }) => count === workers && running === workers);
-        assert.equal(exactly.workersLost, 0);
-        await new BlockReads(backend, data.path, data.write(100 + workers, 10)).read(0, 10);
-      }
-    });
+    await withRig(
+      { ioMinWorkers: 1, ioMaxWorkers: 32, ioWorkerIdleTimeout: 0 },
+      async ({ instance, backend, data }) => {
+        for (const workers of [12, 3, 7, 1]) {
+          instance.setWorkerLimits({ ioMinWorkers: workers });
+          const exactly = await untilWorkers(
+            instance,
+            ({ count, running }) => count === workers && running === workers,
+          );
+          assert.equal(exactly.workersLost, 0);
+          await new BlockReads(backend, data.path, data.write(100 + workers, 10)).read(0, 10);
+        }
+      },
+    );
   });
 
   it('D-78: lowering the maximum makes the highest numbers leave', async () => {
     await withRig({ ioMinWorkers: 5, ioMaxWorkers: 8 }, async ({ instance }) => {
       instance.setWorkerLimits({ ioMinWorkers: 1, ioMaxWorkers: 2 });
-      const { workersLost } = await untilWorkers(instance, ({ count, running }) => count === 2 && running === 2);
+      const { workersLost } = await untilWorkers(
+        instance,
+        ({ count, running }) => count === 2 && running === 2,
+      );
       assert.equal(workersLost, 0);
     });
   });
@@ -101,7 +120,9 @@ describe('the pool of workers', () => {
     await withRig(options, async ({ instance, backend, data }) => {
       const raw = new RawReads(backend, data.path);
       const hold = injection.hold('workerBeforeReopen');
-      const references = backend.aio.batch(backend.rootScope, () => Array.from({ length: 16 }, () => raw.start()));
+      const references = backend.aio.batch(backend.rootScope, () =>
+        Array.from({ length: 16 }, () => raw.start()),
+      );
       await untilWorkers(instance, ({ running }) => running === 4);
       await hold.arrived(4);
       assert.equal(instance.workerCount, 4);
@@ -117,11 +138,16 @@ describe('the pool of workers', () => {
     await withRig(options, async ({ backend, data }) => {
       const raw = new RawReads(backend, data.path);
       const hold = injection.hold('workerBeforeReopen', { worker: 0, times: 1 });
-      const references = backend.aio.batch(backend.rootScope, () => Array.from({ length: 100 }, () => raw.start()));
+      const references = backend.aio.batch(backend.rootScope, () =>
+        Array.from({ length: 100 }, () => raw.start()),
+      );
       await hold.arrived();
       const { inlineExecutions, submissions } = backend.counters();
       assert.equal(submissions + inlineExecutions, 100);
-      assert.ok(submissions <= 66 && inlineExecutions >= 34, `${submissions} queued, ${inlineExecutions} inline`);
+      assert.ok(
+        submissions <= 66 && inlineExecutions >= 34,
+        `${submissions} queued, ${inlineExecutions} inline`,
+      );
       hold.release();
       for (const reference of references) raw.wait(reference);
       raw.close();
@@ -143,7 +169,11 @@ describe('the pool of workers', () => {
 
   it('a waiter that finds no worker alive works itself', async () => {
     using data = new DataDirectory();
-    const { handle, loaded, log } = await createSharedState({ ioMethod: 'worker', maxBackends: 2, sharedBuffers: '1MB' });
+    const { handle, loaded, log } = await createSharedState({
+      ioMethod: 'worker',
+      maxBackends: 2,
+      sharedBuffers: '1MB',
+    });
     const [a, b] = [new Backend(handle, loaded, log), new Backend(handle, loaded, log)];
     const { slots, plan } = a.parts.memory;
     const control = new WorkerControl(slots, plan.workers);
@@ -183,7 +213,8 @@ describe('the pool of workers', () => {
         raw.wait(raw.start());
       }
       const { words, slots, plan } = backend.parts.memory;
-      const readsOf = (worker: number): number => new Counters(words, plan.counters, slots.workerSlot(worker)).snapshot().reads;
+      const readsOf = (worker: number): number =>
+        new Counters(words, plan.counters, slots.workerSlot(worker)).snapshot().reads;
       assert.deepEqual([0, 1, 2].map(readsOf), [20, 0, 0]);
       raw.close();
     });

@@ -72,7 +72,10 @@ describe('the bounded queue', () => {
       const outputs = (await Promise.all(threads.map((thread) => once(thread, 'message')))).map(
         ([output]) => output as QueueHammerOutput,
       );
-      assert.equal(outputs.reduce((sum, { wrong }) => sum + wrong, 0), 0);
+      assert.equal(
+        outputs.reduce((sum, { wrong }) => sum + wrong, 0),
+        0,
+      );
       const { words, regions } = new Shared(handle);
       for (let item = 0; item < producers * perProducer; item++) {
         assert.equal(words.load(regions.seen + item), 1, `item ${item}`);

@@ -8,11 +8,15 @@ import { makeShared, type Shared } from '../../testing/shared.js';
 import type { IoMemoryRegion } from '../../src/shmem/io-memory.js';
 
 const UNITS = 40;
-const makeMemory = (): Shared<IoMemoryRegion> => makeShared((plan) => IoMemory.plan(plan, UNITS * IO_MEMORY_UNIT));
+const makeMemory = (): Shared<IoMemoryRegion> =>
+  makeShared((plan) => IoMemory.plan(plan, UNITS * IO_MEMORY_UNIT));
 
 describe('I/O memory', () => {
   it('leases runs that do not overlap, finds room where there is some, and gets all of it back', () => {
-    const step = fc.oneof(fc.record({ lease: fc.integer({ min: 0, max: 12 * IO_MEMORY_UNIT }) }), fc.record({ release: fc.nat() }));
+    const step = fc.oneof(
+      fc.record({ lease: fc.integer({ min: 0, max: 12 * IO_MEMORY_UNIT }) }),
+      fc.record({ release: fc.nat() }),
+    );
     fc.assert(
       fc.property(fc.array(step, { maxLength: 60 }), (steps) => {
         const shared = makeMemory();
@@ -57,7 +61,10 @@ describe('I/O memory', () => {
 
   it('makes others wait, and wakes them when enough came back', async () => {
     const shared = makeMemory();
-    const [mine, theirs] = [new IoMemory(shared.slots, 0, shared.regions), new IoMemory(shared.slots, 1, shared.regions)];
+    const [mine, theirs] = [
+      new IoMemory(shared.slots, 0, shared.regions),
+      new IoMemory(shared.slots, 1, shared.regions),
+    ];
     const whole = mine.tryLease(mine.capacity);
     const waits = shared.waits(1);
     assert.equal(theirs.lease(waits, 1), PENDING);

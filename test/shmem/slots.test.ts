@@ -24,7 +24,10 @@ describe('slots', () => {
   it('that are all taken are an error with a hint', () => {
     const { slots } = makeShared(nothing);
     for (let slot = 0; slot < slots.region.maxBackends; slot++) slots.claimBackend(UNKNOWN_THREAD);
-    assert.throws(() => slots.claimBackend(UNKNOWN_THREAD), { code: 'ERR_PGAIO_EXHAUSTED', hint: /maxBackends/ });
+    assert.throws(() => slots.claimBackend(UNKNOWN_THREAD), {
+      code: 'ERR_PGAIO_EXHAUSTED',
+      hint: /maxBackends/,
+    });
   });
 
   it('have numbers that fit beside a generation', () => {

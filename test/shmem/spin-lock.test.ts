@@ -8,7 +8,10 @@ import type { LockHammerInput } from './spin-lock-hammer.js';
 
 describe('the spin lock', () => {
   it('lets one thread in at a time', async () => {
-    const handle = planShared((plan) => ({ lock: plan.reserve('lock', 1), counter: plan.reserve('counter', 1) }));
+    const handle = planShared((plan) => ({
+      lock: plan.reserve('lock', 1),
+      counter: plan.reserve('counter', 1),
+    }));
     const rounds = 50_000;
     const threads = [0, 1, 2].map((slot) => {
       const workerData: LockHammerInput = { handle, slot, rounds };

@@ -6,7 +6,7 @@ import { ClosedError } from '../../src/base/errors.js';
 import { broadcast, CONDITION_WORDS_MAX, joinCondition } from '../../src/shmem/condition.js';
 import { SlotLayout } from '../../src/shmem/slots.js';
 import { WaitEvent, type Pending, type Waits } from '../../src/shmem/wait.js';
-import { makeShared, planShared, Shared } from '../../testing/shared.js';
+import { makeShared, planShared, type Shared } from '../../testing/shared.js';
 import type { PingPongInput } from './wait-ping-pong.js';
 import type { SegmentPlan } from '../../src/shmem/segment.js';
 
@@ -46,7 +46,9 @@ describe('waiting', () => {
     const shared = makeShared(planBoard);
     const waits = shared.waits(0);
     const order: number[] = [];
-    const waiting = [3, 1, 2].map(async (value) => order.push(await waits.until(atLeast(shared, waits, value))));
+    const waiting = [3, 1, 2].map(async (value) =>
+      order.push(await waits.until(atLeast(shared, waits, value))),
+    );
     for (let round = 1; round <= 3; round++) {
       raise(shared);
       await Promise.resolve();
@@ -58,7 +60,8 @@ describe('waiting', () => {
   it('shows what the backend waits for, and nothing afterwards', async () => {
     const shared = makeShared(planBoard);
     const waits = shared.waits(2);
-    const field = (name: 'waitEvent' | 'waitObject'): number => shared.words.get(shared.slots.base(2) + SlotLayout.at[name]);
+    const field = (name: 'waitEvent' | 'waitObject'): number =>
+      shared.words.get(shared.slots.base(2) + SlotLayout.at[name]);
     const waiting = waits.until(atLeast(shared, waits, 1));
     assert.equal(field('waitEvent'), WaitEvent.AioIoCompletion);
     assert.equal(field('waitObject'), 77);
@@ -85,7 +88,10 @@ describe('waiting', () => {
   it('of a task for another task of the same thread cannot block', () => {
     const shared = makeShared(planBoard);
     const waits = shared.waits(0);
-    assert.throws(() => waits.block(() => waits.waitForOwnThread(WaitEvent.AioHandleTurn)), /this thread itself/);
+    assert.throws(
+      () => waits.block(() => waits.waitForOwnThread(WaitEvent.AioHandleTurn)),
+      /this thread itself/,
+    );
   });
 
   it('ends with the crash of the instance, blocked or not', async () => {
@@ -103,7 +109,10 @@ describe('waiting', () => {
     const waiting = waits.until(atLeast(shared, waits, 1));
     waits.close(new ClosedError('this backend'));
     await assert.rejects(waiting, { code: 'ERR_PGAIO_CLOSED' });
-    await assert.rejects(waits.until(() => 1), { code: 'ERR_PGAIO_CLOSED' });
+    await assert.rejects(
+      waits.until(() => 1),
+      { code: 'ERR_PGAIO_CLOSED' },
+    );
   });
 
   it('a broadcast wakes those who joined, once', async () => {

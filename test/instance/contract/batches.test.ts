@@ -89,7 +89,9 @@ forEachVariant((variant) => {
 
   it('D-31: more than there are handles go through one batch', () => {
     const results = Array.from({ length: 100 }, () => new AioReturn());
-    const references = backend.aio.batch(backend.rootScope, () => results.map((result) => reads.start(undefined, result)));
+    const references = backend.aio.batch(backend.rootScope, () =>
+      results.map((result) => reads.start(undefined, result)),
+    );
     for (const reference of references) reads.wait(reference);
     assert.ok(results.every(({ status, value }) => status === ResultStatus.OK && value === 8192));
   });

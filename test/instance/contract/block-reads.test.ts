@@ -147,13 +147,19 @@ forEachVariant((variant) => {
       { name: 'InvalidPageError', block: 7 },
     );
     assert.ok(seen.length <= 7);
-    assert.deepEqual(seen, Array.from({ length: seen.length }, (_, block) => block));
+    assert.deepEqual(
+      seen,
+      Array.from({ length: seen.length }, (_, block) => block),
+    );
   });
 
   it('Z-05, D-52, D-53: several damaged pages in one read are one error; the good ones become valid', async () => {
     const blocks = fresh({ damaged: { 2: 'header', 3: 'checksum' } });
     await assert.rejects(blocks.read(1, 4), (error: InvalidPageError) => {
-      assert.equal(error.message, `2 invalid pages among blocks 1..4 of relation "${rig.data.relativeFile(lastRelation)}"`);
+      assert.equal(
+        error.message,
+        `2 invalid pages among blocks 1..4 of relation "${rig.data.relativeFile(lastRelation)}"`,
+      );
       assert.match(error.detail ?? '', /Block 2 is the first/);
       assert.match(error.hint ?? '', /the other 1 invalid/);
       return error.firstBlock === 1 && error.lastBlock === 4 && error.count === 2;
@@ -174,9 +180,15 @@ forEachVariant((variant) => {
   it('a block beyond the end is a short read; one in a segment that is not there, a missing file', async () => {
     const blocks = fresh();
     const message = `could not read blocks 20..20 in file "${rig.data.relativeFile(lastRelation)}": read only 0 of 8192 bytes`;
-    await assert.rejects(backend.readBlock(blocks.relation, 20), { name: 'ShortReadError', message, got: 0, wanted: 8192 });
+    await assert.rejects(backend.readBlock(blocks.relation, 20), {
+      name: 'ShortReadError',
+      message,
+      got: 0,
+      wanted: 8192,
+    });
     await assert.rejects(backend.readBlock(blocks.relation, 131_072), { code: 'ERR_PGAIO_READ_ENOENT' });
-    for (const block of [-1, 0.5, 2 ** 32]) await assert.rejects(backend.readBlock(blocks.relation, block), { name: 'RangeError' });
+    for (const block of [-1, 0.5, 2 ** 32])
+      await assert.rejects(backend.readBlock(blocks.relation, block), { name: 'RangeError' });
     await assert.rejects(blocks.read(18, 4), { name: 'ShortReadError', firstBlock: 20, lastBlock: 21 });
   });
 
@@ -203,7 +215,9 @@ forEachVariant((variant) => {
   it('D-44: many who want the same blocks with few handles do not deadlock', async () => {
     const blocks = fresh();
     const others = [await rig.attach(), await rig.attach()];
-    const all = [backend, ...others].map((one) => new BlockReads(one, rig.data.path, { ...blocks.relation.locator }));
+    const all = [backend, ...others].map(
+      (one) => new BlockReads(one, rig.data.path, { ...blocks.relation.locator }),
+    );
     const reads = physicalReads();
     await Promise.all(all.flatMap((one) => Array.from({ length: 8 }, (_, at) => one.read(at % 4, 16))));
     assert.ok(physicalReads() - reads <= 20, 'no block was read twice');

@@ -31,11 +31,17 @@ forEachVariant((variant) => {
   /** A relation that nobody has read yet, as both backends see it. */
   function fresh(): { mine: BlockReads; theirs: BlockReads } {
     const locator = rig.data.write(++lastRelation, 20);
-    return { mine: new BlockReads(a, rig.data.path, locator), theirs: new BlockReads(b, rig.data.path, locator) };
+    return {
+      mine: new BlockReads(a, rig.data.path, locator),
+      theirs: new BlockReads(b, rig.data.path, locator),
+    };
   }
 
   /** Pins a block's buffer without reading it: PostgreSQL's toy buffer. */
-  function toy({ mine, theirs }: ReturnType<typeof fresh>, block: number): { buffer: number; unpin: () => void } {
+  function toy(
+    { mine, theirs }: ReturnType<typeof fresh>,
+    block: number,
+  ): { buffer: number; unpin: () => void } {
     const buffer = a.buffers.pool.pinBlock(mine.reader.tag, block, a.rootScope);
     assert.equal(b.buffers.pool.pinBlock(theirs.reader.tag, block, b.rootScope), buffer);
     const unpin = (): void => {
@@ -43,6 +49,20 @@ forEachVariant((variant) => {
       b.buffers.pool.unpin(buffer, b.rootScope);
     };
     return { buffer, unpin };
+  }
+
+  /** How often b's wait was ended by its time slice: never, when it is woken. */
+  function countSlices(): () => number {
+    const { hooks } = b.aio.waits;
+    const { checkSupervised } = hooks;
+    let slices = 0;
+    hooks.checkSupervised = () => {
+      slices++;
+    };
+    return () => {
+      hooks.checkSupervised = checkSupervised;
+      return slices;
+    };
   }
 
   const eventOf = (backend: Backend): string | null =>
@@ -65,7 +85,9 @@ forEachVariant((variant) => {
     const waiting = b.aio.waits.until(() => b.buffers.bufferIo.waitForClaim(b.aio.waits, buffer));
     assert.equal(eventOf(b), 'BufferIo');
     a.buffers.bufferIo.giveUp(buffer);
+    const slices = countSlices();
     await waiting;
+    assert.equal(slices(), 0);
     assert.equal(eventOf(b), null);
     assert.equal(b.buffers.bufferIo.claim(buffer), Claim.READY);
     b.buffers.bufferIo.giveUp(buffer);
@@ -82,7 +104,9 @@ forEachVariant((variant) => {
     a.buffers.bufferIo.terminate(buffer, 0, 0, true);
     assert.ok(!a.buffers.bufferIo.isValid(buffer), 'another I/O’s end is none of the buffer’s business');
     a.buffers.bufferIo.terminate(buffer, 0, 0x0fff_ffff, true);
+    const slices = countSlices();
     await waiting;
+    assert.equal(slices(), 0);
     assert.equal(b.buffers.bufferIo.claim(buffer), Claim.ALREADY_DONE);
     unpin();
   });

@@ -15,7 +15,9 @@ const { EIO } = constants.errno;
 describe('injection points', () => {
   it('MA-08: that an instance does not have are an error, never silence', async () => {
     await withRig({ ioMethod: 'sync' }, ({ backend }) => {
-      assert.throws(() => requireInjection(backend.parts.thread.injection), { code: 'ERR_PGAIO_NO_INJECTION' });
+      assert.throws(() => requireInjection(backend.parts.thread.injection), {
+        code: 'ERR_PGAIO_NO_INJECTION',
+      });
     });
   });
 });
@@ -130,7 +132,10 @@ forEachVariant((variant) => {
         code: 'ERR_PGAIO_READ_ENOENT',
         message: `could not read blocks 1..1 in file "${path()}": ENOENT: no such file or directory`,
       });
-      await untilWorkers(rig.instance, ({ workersLost, running }) => workersLost === lost + 1 && running === 2);
+      await untilWorkers(
+        rig.instance,
+        ({ workersLost, running }) => workersLost === lost + 1 && running === 2,
+      );
       assert.ok(rig.log.some(({ message }) => message.includes('on behalf of backend 0')));
       assert.deepEqual(await scan(blocks), all);
     });

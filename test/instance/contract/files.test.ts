@@ -27,11 +27,14 @@ forEachVariant((variant) => {
     const extent = fc.record({ position: fc.nat(BYTES + 20_000), length: fc.nat(30_000) });
     await fc.assert(
       fc.asyncProperty(fc.array(extent, { minLength: 1, maxLength: 8 }), async (extents) => {
-        const contents = await Promise.all(extents.map(({ position, length }) => file.read(position, length)));
+        const contents = await Promise.all(
+          extents.map(({ position, length }) => file.read(position, length)),
+        );
         for (const [at, bytes] of contents.entries()) {
           const { position = 0, length = 0 } = extents[at] ?? {};
           assert.equal(bytes.length, Math.max(0, Math.min(length, BYTES - position)));
-          for (let index = 0; index < bytes.length; index += 97) assert.equal(bytes[index], byteAt(position + index));
+          for (let index = 0; index < bytes.length; index += 97)
+            assert.equal(bytes[index], byteAt(position + index));
         }
       }),
       { numRuns: 30 },
@@ -131,7 +134,10 @@ forEachVariant((variant) => {
     const old = backend.openFile(path);
     writeFileSync(`${path}.new`, Buffer.alloc(8192, 2));
     renameSync(`${path}.new`, path);
-    assert.ok((await old.read(0, 8192)).every((byte) => byte === 1), 'the issuer still has the old file open');
+    assert.ok(
+      (await old.read(0, 8192)).every((byte) => byte === 1),
+      'the issuer still has the old file open',
+    );
     backend.parts.vfds.closeDescriptors();
     await assert.rejects(old.read(0, 8192), { code: 'ERR_PGAIO_READ_ENOENT' });
     old.close();

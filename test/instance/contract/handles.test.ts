@@ -140,12 +140,18 @@ forEachVariant((variant) => {
         return order.push(number);
       });
     await Promise.all(Array.from({ length: 100 }, (_, number) => task(number)));
-    assert.deepEqual(order, Array.from({ length: 100 }, (_, number) => number));
+    assert.deepEqual(
+      order,
+      Array.from({ length: 100 }, (_, number) => number),
+    );
   });
 
   it('a fill that forgets to start, throws, or would await gives its handle back', async () => {
     const { aio, rootScope } = backend;
-    await assert.rejects(aio.withHandle(rootScope, null, () => 1), /without starting/);
+    await assert.rejects(
+      aio.withHandle(rootScope, null, () => 1),
+      /without starting/,
+    );
     await assert.rejects(
       aio.withHandle(rootScope, null, () => {
         throw boom;

@@ -26,10 +26,14 @@ forEachVariant((variant) => {
   });
   after(async () => rig.close());
 
-  const fresh = (): SmgrRelation => backend.openRelation(rig.data.path, rig.data.write(++lastRelation, BLOCKS));
+  const fresh = (): SmgrRelation =>
+    backend.openRelation(rig.data.path, rig.data.write(++lastRelation, BLOCKS));
   const physicalReads = (): number => backend.counters().reads;
-  const listed = (relation: SmgrRelation, blocks: Iterable<number>, options: StreamOptions = {}): BufferStream =>
-    backend.readStream(relation, { ...options, nextBlock: listedBlocks(blocks) });
+  const listed = (
+    relation: SmgrRelation,
+    blocks: Iterable<number>,
+    options: StreamOptions = {},
+  ): BufferStream => backend.readStream(relation, { ...options, nextBlock: listedBlocks(blocks) });
 
   /** Pulls everything, checks every page, and returns the blocks. */
   async function pull(stream: BufferStream): Promise<number[]> {
@@ -47,7 +51,8 @@ forEachVariant((variant) => {
     let asked = 0;
     const stream = backend.readStream(fresh(), { nextBlock: () => (asked++ < 3 ? asked : END_OF_STREAM) });
     assert.deepEqual(await pull(stream), [1, 2, 3]);
-    for (let round = 0; round < 3; round++) assert.deepEqual(await stream.next(), { value: undefined, done: true });
+    for (let round = 0; round < 3; round++)
+      assert.deepEqual(await stream.next(), { value: undefined, done: true });
     assert.equal(asked, 4);
   });
 
@@ -71,7 +76,10 @@ forEachVariant((variant) => {
   it('a scan reads every block once, in order, in I/Os of the combine limit', async () => {
     const reads = physicalReads();
     const stream = backend.readStream(fresh());
-    assert.deepEqual(await pull(stream), Array.from({ length: BLOCKS }, (_, block) => block));
+    assert.deepEqual(
+      await pull(stream),
+      Array.from({ length: BLOCKS }, (_, block) => block),
+    );
     assert.equal(physicalReads(), reads + BLOCKS / 4);
     assert.equal(stream.stats.ios, BLOCKS / 4);
   });
@@ -130,7 +138,11 @@ forEachVariant((variant) => {
 
   it('D-104: without concurrency it reads one I/O at a time, growing to the combine limit', async () => {
     const relation = fresh();
-    const stream = listed(relation, Array.from({ length: 40 }, (_, block) => block), { ioConcurrency: 0 });
+    const stream = listed(
+      relation,
+      Array.from({ length: 40 }, (_, block) => block),
+      { ioConcurrency: 0 },
+    );
     assert.equal((await pull(stream)).length, 40);
     assert.ok(stream.stats.ios <= 12, `${stream.stats.ios} I/Os`);
     assert.equal(stream.stats.inFlightSum, stream.stats.ios, 'never two in flight');
@@ -151,17 +163,23 @@ forEachVariant((variant) => {
     const relation = fresh();
     const run = fc.record({ first: fc.nat(BLOCKS - 1), count: fc.integer({ min: 1, max: 9 }) });
     await fc.assert(
-      fc.asyncProperty(fc.array(run, { maxLength: 30 }), fc.nat(5), fc.boolean(), async (runs, ioConcurrency, blocking) => {
-        const blocks = runs.flatMap(({ first, count }) =>
-          Array.from({ length: Math.min(count, BLOCKS - first) }, (_, at) => first + at),
-        );
-        const stream = listed(relation, blocks, { ioConcurrency });
-        if (blocking) {
-          for (const block of blocks) assert.equal(stampOf(stream.nextBlocking()?.page ?? new Uint8Array()).block, block);
-          assert.equal(stream.nextBlocking(), null);
-        } else assert.deepEqual(await pull(stream), blocks);
-        assert.equal(backend.buffers.pool.pins.buffersPinned, 0);
-      }),
+      fc.asyncProperty(
+        fc.array(run, { maxLength: 30 }),
+        fc.nat(5),
+        fc.boolean(),
+        async (runs, ioConcurrency, blocking) => {
+          const blocks = runs.flatMap(({ first, count }) =>
+            Array.from({ length: Math.min(count, BLOCKS - first) }, (_, at) => first + at),
+          );
+          const stream = listed(relation, blocks, { ioConcurrency });
+          if (blocking) {
+            for (const block of blocks)
+              assert.equal(stampOf(stream.nextBlocking()?.page ?? new Uint8Array()).block, block);
+            assert.equal(stream.nextBlocking(), null);
+          } else assert.deepEqual(await pull(stream), blocks);
+          assert.equal(backend.buffers.pool.pins.buffersPinned, 0);
+        },
+      ),
       { numRuns: 40 },
     );
   });
@@ -172,7 +190,9 @@ forEachVariant((variant) => {
     const pinner = backend.buffers.reader(fresh(), 0);
     lastRelation--;
     for (const free of [1, 2, 5]) {
-      const pinned = Array.from({ length: POOL_BLOCKS - free }, (_, at) => pool.pinBlock(pinner.tag, 1000 + at, backend.rootScope));
+      const pinned = Array.from({ length: POOL_BLOCKS - free }, (_, at) =>
+        pool.pinBlock(pinner.tag, 1000 + at, backend.rootScope),
+      );
       const seen = await pull(backend.readStream(relation)).finally(() => {
         for (const buffer of pinned) pool.unpin(buffer, backend.rootScope);
       });
@@ -185,7 +205,9 @@ forEachVariant((variant) => {
     const relation = fresh();
     const { pool } = backend.buffers;
     const pinner = backend.buffers.reader(fresh(), 0);
-    const pinned = Array.from({ length: POOL_BLOCKS }, (_, at) => pool.pinBlock(pinner.tag, 2000 + at, backend.rootScope));
+    const pinned = Array.from({ length: POOL_BLOCKS }, (_, at) =>
+      pool.pinBlock(pinner.tag, 2000 + at, backend.rootScope),
+    );
     await assert.rejects(backend.readBlock(relation, 0), {
       code: 'ERR_PGAIO_NO_UNPINNED_BUFFERS',
       detail: /Of 64 buffers 64 are pinned: 64 by this backend/,
@@ -196,7 +218,12 @@ forEachVariant((variant) => {
   it('D-111: a stream over cached blocks does no queue work; a hole in them is read right', async () => {
     const relation = fresh();
     const blocks = Array.from({ length: 30 }, (_, block) => block);
-    await pull(listed(relation, blocks.filter((block) => block !== 13)));
+    await pull(
+      listed(
+        relation,
+        blocks.filter((block) => block !== 13),
+      ),
+    );
     const stream = listed(relation, blocks);
     assert.deepEqual(await pull(stream), blocks);
     assert.equal(stream.stats.ioBlocks, 1);
@@ -244,12 +271,10 @@ forEachVariant((variant) => {
       return asked++;
     };
     const seen: number[] = [];
-    await assert.rejects(
-      async () => {
-        for await (const buffer of backend.readStream(relation, { nextBlock: failing })) seen.push(buffer.block);
-      },
-      /the callback failed/,
-    );
+    await assert.rejects(async () => {
+      for await (const buffer of backend.readStream(relation, { nextBlock: failing }))
+        seen.push(buffer.block);
+    }, /the callback failed/);
     assert.deepEqual(seen, [0, 1, 2, 3, 4, 5].slice(0, seen.length));
     assert.equal(backend.buffers.pool.pins.buffersPinned, 0);
     for (const bad of [1.5, Number.NaN, -2, 2 ** 32]) {

@@ -7,7 +7,8 @@
  *   it was the executor, the system call not finished    SUBMITTED: released and queued again, once; an I/O
  *                                                        whose second executor dies fails with EIO
  *   it was running completion callbacks                  COMPLETED_IO: they are run again, here
- *   it had completed and not yet woken the waiters       COMPLETED_SHARED: they are woken
+ *   it had completed and not yet woken the waiters       all waiters are woken: the owner may have used the
+ *                                                        handle again meanwhile, so nothing tells whose
  * The system call itself cannot be running any more: a thread ends only after it has left the kernel.
  */
 import { constants } from 'node:os';
@@ -131,6 +132,7 @@ export class WorkerSupervision {
     const { table } = this.#thread;
     for (let index = 0; index < table.region.count; index++) {
       const io = table.handle(index);
+      this.#thread.completion.wakeWaiters(io);
       const word = io.stateWord;
       const state = stateOf(word);
       if (state < HandleState.SUBMITTED || state > HandleState.COMPLETED_SHARED) continue;
@@ -151,8 +153,7 @@ export class WorkerSupervision {
         io.deaths++; // tells the callbacks that they may have run already
         this.#thread.completeShared(io);
         break;
-      default:
-        this.#thread.completion.wakeWaiters(io);
+      default: // completed, and all who waited are awake
     }
   }
 
