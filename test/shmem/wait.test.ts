@@ -106,9 +106,12 @@ describe('waiting', () => {
   it('ends when the backend leaves', async () => {
     const shared = makeShared(planBoard);
     const waits = shared.waits(0);
-    const waiting = waits.until(atLeast(shared, waits, 1));
+    const waiting = waits.until(atLeast(shared, waits, 2));
+    const done = waits.until(atLeast(shared, waits, 1));
+    raise(shared); // and nobody has looked yet
     waits.close(new ClosedError('this backend'));
     await assert.rejects(waiting, { code: 'ERR_PGAIO_CLOSED' });
+    assert.equal(await done, 1);
     await assert.rejects(
       waits.until(() => 1),
       { code: 'ERR_PGAIO_CLOSED' },

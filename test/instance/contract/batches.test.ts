@@ -128,10 +128,12 @@ forEachVariant((variant) => {
     await withRig(variant, async ({ instance, data }) => {
       const raw = new RawReads(instance.backend, data.path);
       const handles = instance.settings.ioMaxConcurrency;
-      const results = Array.from({ length: 100 }, (_, at) => raw.file.read(at * 100, 100));
+      const results = Promise.allSettled(
+        Array.from({ length: 100 }, (_, at) => raw.file.read(at * 100, 100)),
+      );
       await new Promise(setImmediate); // all have a handle, or wait for one
       await instance.backend.close();
-      const settled = await Promise.allSettled(results);
+      const settled = await results;
       const delivered = settled.filter((one) => one.status === 'fulfilled');
       assert.ok(delivered.length >= Math.min(handles, 100));
       for (const [at, one] of settled.entries()) {
