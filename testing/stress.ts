@@ -41,7 +41,6 @@ export interface StressResult {
   seed: number;
   blocks: number;
   workersLost: number;
-  evictions: number;
   /** Reason of the instance's crash; null: it did not crash. */
   crashed: string | null;
   /** What went wrong; empty when nothing did. */
@@ -93,8 +92,8 @@ export async function stress(options: StressOptions): Promise<StressResult> {
     });
   }
   await Promise.all(threads.map((thread) => once(thread, 'exit')));
-  const { workersLost, evictions } = instance.backend.counters();
+  const { workersLost } = instance.backend.counters();
   await instance.close();
   if (crashed === null) problems.push(...leaksOf(instance.handle));
-  return { seed: options.seed, blocks, workersLost, evictions, crashed, problems };
+  return { seed: options.seed, blocks, workersLost, crashed, problems };
 }

@@ -18,12 +18,9 @@ const counterFields = {
   inlineExecutions: 2,
   /** Own I/Os that were handed to the method. */
   submissions: 2,
-  hits: 2,
-  evictions: 2,
   /** I/Os of others that this thread ran or submitted for them. */
   takenOver: 2,
   reopens: 2,
-  checksumFailures: 2,
   wakeups: 2,
   workersStarted: 2,
   workersLost: 2,
