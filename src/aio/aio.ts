@@ -97,8 +97,8 @@ export class Aio implements ScopeKeeper {
   }
 
   /**
-   * Waits for a handle, in the order of the calls, and calls `fill`, which must start the I/O before it returns and cannot await.
-   * Resolves with what `fill` returned once the I/O is started.
+   * Waits for a handle, in the order of the calls, and calls `fill`, which must start the I/O before it
+   * returns and cannot await. Resolves with what `fill` returned once the I/O is started.
    */
   withHandle<T>(scope: Scope, result: AioReturn | null, fill: (io: IoHandle) => T): Promise<Awaited<T>> {
     const turn = {};

@@ -207,11 +207,6 @@ export class BufferPool {
     }
   }
 
-  /** One more pin on a buffer that this backend has pinned. */
-  pinAgain(buffer: number, scope: Scope): void {
-    this.pins.add(buffer, scope);
-  }
-
   unpin(buffer: number, scope: Scope): void {
     const { entries } = this;
     if (entries[buffer * 2] === 1 && entries[buffer * 2 + 1] === scope.id) {
