@@ -3,6 +3,9 @@
  * the hooks (injection-hooks.ts, imported by all threads of the instance) obey it. Rules are words of one
  * shared buffer, which threads inherit as environment data: so it works wherever a thread was started from.
  */
+import assert from 'node:assert/strict';
+import { Rings } from '../src/aio/method/io-uring/rings.js';
+import type { Backend } from '../src/instance/backend.js';
 import { setEnvironmentData } from 'node:worker_threads';
 
 export const points = [
@@ -117,6 +120,25 @@ export class Hold {
     Atomics.add(this.#words, this.#base + Rule.GATE, 1);
     Atomics.notify(this.#words, this.#base + Rule.GATE);
   }
+}
+
+/**
+ * Holds the I/O of one backend in flight, under any asynchronous method: in the I/O worker that runs it, or,
+ * under io_uring, by keeping everybody from taking completions from that backend's ring.
+ */
+export function holdIo(injection: Injection, owner: Backend, point: Point): IoHold {
+  const { slots, plan, handle } = owner.parts.memory;
+  if (handle.settings.ioMethod === 'worker') return injection.hold(point, { owner: owner.number, times: 1 });
+  const rings = new Rings(slots, plan.rings);
+  const nobody = slots.workerSlot(0); // there are no I/O workers
+  assert.ok(rings.tryLock(owner.number, nobody), 'somebody takes completions just now');
+  return { arrived: () => Promise.resolve(), release: () => rings.unlock(owner.number, nobody) };
+}
+
+export interface IoHold {
+  /** Resolves once the I/O is held. */
+  arrived(): Promise<unknown>;
+  release(): void;
 }
 
 /** Waits until a shared word satisfies `accept`; whoever changes it notifies. Keeps the event loop alive. */

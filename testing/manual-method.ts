@@ -44,6 +44,7 @@ export class ManualBackend {
       registry,
       counters: new Counters(words, regions.counters, slot),
       memories: [new Uint8Array(new SharedArrayBuffer(65_536))],
+      native: null,
       injection: null,
       log: (event) => this.log.push(event),
     });

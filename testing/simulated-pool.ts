@@ -119,5 +119,6 @@ export class SimulatedPool {
     for (const parts of this.#workers.values()) parts.reopens.close();
     this.#supervisor.reopens.close();
     this.#supervision.stop();
+    this.#memory.native?.forget();
   }
 }

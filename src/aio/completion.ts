@@ -1,6 +1,7 @@
 /**
- * The callbacks of an I/O in their order, and the moves around them. Completion: from the kernel's answer to a state that every thread can see. Runs in whichever thread is
- * the handle's executor. Nothing here throws for the sake of an I/O: failures are integers.
+ * The callbacks of an I/O in their order, and the moves around them. Completion: from the kernel's answer to
+ * a state that every thread can see. Runs in whichever thread is the handle's executor. Nothing here throws
+ * for the sake of an I/O: failures are integers.
  */
 import { broadcast } from '../shmem/condition.js';
 import type { Registry } from './callback.js';
@@ -49,9 +50,12 @@ export class Completion {
     io.move(HandleState.COMPLETED_IO, HandleState.COMPLETED_SHARED); // publishes the result
   }
 
-  /** The owner may recycle the handle meanwhile: then this wakes the next I/O's waiters, who look again. */
-  wakeWaiters(io: IoHandle): void {
-    broadcast(this.#table.slots, io.waitersCondition);
+  /**
+   * The owner may recycle the handle meanwhile: then this wakes the next I/O's waiters, who look again. True
+   * when tasks of this thread, `self`, are among them.
+   */
+  wakeWaiters(io: IoHandle, self = -1): boolean {
+    return broadcast(this.#table.slots, io.waitersCondition, self);
   }
 
   /** In the owner: reads the result back and runs the local callbacks. */

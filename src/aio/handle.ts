@@ -10,6 +10,9 @@
  *                   taken from another executor by the supervisor only, after that thread has ended
  *   generation      owner, at reclaim, before the state word goes back to IDLE
  *   deaths          supervisor, while it is the executor
+ *   ring, position  executor, before SUBMITTED: the ring that carries the I/O, and where in its submission
+ *                   queue; an I/O that is carried is completed by whoever holds that ring's completion lock,
+ *                   who becomes the executor then
  *   raw, result*    executor, between SUBMITTED and COMPLETED_SHARED (published by that move); then owner
  *   waiters         a condition: see shmem/condition.ts
  *   all others      owner, before STAGED; published by the move to STAGED
@@ -42,6 +45,8 @@ const HandleLayout = declareLayout(
     executor: 1,
     generation: 2,
     deaths: 1,
+    ring: 1,
+    position: 1,
     operation: 1,
     flags: 1,
     target: 1,
@@ -77,6 +82,8 @@ export const HandleFlag = {
   SYNCHRONOUS: 2,
   /** Through the page cache. */
   BUFFERED: 4,
+  /** For FSYNC: fdatasync(2), which leaves out metadata that reading the data does not need. */
+  DATA_ONLY: 8,
 } as const;
 
 /** (index, generation): a plain pair, valid in every thread, that may outlive the I/O it names. */
@@ -236,6 +243,37 @@ export class IoHandle {
     return (word & 0xff) - 1;
   }
 
+  /** As the executor: the kernel will carry it out, from this position of a ring's submission queue. */
+  carry(ring: number, position: number): void {
+    this.#words.set(this.#base + AT.position, position);
+    this.#words.set(this.#base + AT.ring, ring + 1);
+  }
+
+  /** The ring that carries this I/O, or -1. */
+  get ring(): number {
+    return this.#words.get(this.#base + AT.ring) - 1;
+  }
+
+  get ringPosition(): number {
+    return this.#words.get(this.#base + AT.position);
+  }
+
+  /**
+   * For the holder of the carrying ring's completion lock: the kernel is done. Whoever does this becomes the
+   * executor; until the move it can be done again by another, because the ring still has the completion.
+   */
+  completeCarried(slot: number, generation: number, raw: number): void {
+    this.#words.set(this.#base + AT.raw, raw);
+    this.#words.store(this.#base + AT.executor, this.#executorWord(generation, slot + 1));
+    this.move(HandleState.SUBMITTED, HandleState.COMPLETED_IO);
+  }
+
+  /** As `completeCarried`, when the kernel did not carry it out: the caller will, and no ring carries it any more. */
+  takeFromRing(slot: number, generation: number): void {
+    this.#words.store(this.#base + AT.executor, this.#executorWord(generation, slot + 1));
+    this.#words.store(this.#base + AT.ring, 0);
+  }
+
   /** For the supervisor: takes the I/O of a thread that has ended. */
   tryTakeFromDead(dead: number, slot: number, generation: number): boolean {
     const held = this.#executorWord(generation, dead + 1);
@@ -388,6 +426,11 @@ export class IoHandle {
     return this.#words.get(this.#iov + piece * IOV_WORDS + 1);
   }
 
+  /** First word of the vector: pairs of offset and length. */
+  get iovIndex(): number {
+    return this.#iov;
+  }
+
   /** Sum of the vector's lengths. */
   get bytes(): number {
     return this.#words.get(this.#base + AT.bytes);
@@ -460,6 +503,7 @@ export class IoHandle {
 
 const CLEARED: readonly number[] = [
   AT.deaths,
+  AT.ring,
   AT.operation,
   AT.flags,
   AT.target,

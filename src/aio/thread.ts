@@ -9,7 +9,8 @@ import type { Slots } from '../shmem/slots.js';
 import { Counter, type Counters } from '../stats/counters.js';
 import type { Registry } from './callback.js';
 import { Completion } from './completion.js';
-import { execute, type IoMemories } from './execute.js';
+import type { RegisteredMemories } from '../native/registered-memories.js';
+import { Execution, type IoMemories } from './execute.js';
 import { HandleTable, Operation, type HandleRegion, type IoHandle } from './handle.js';
 import type { InjectionPoints } from './injection-points.js';
 import type { AioResult } from './result.js';
@@ -23,6 +24,8 @@ export interface AioThreadParts {
   registry: Registry;
   counters: Counters;
   memories: IoMemories;
+  /** For system calls through the addon; null without it. */
+  native: RegisteredMemories | null;
   injection: InjectionPoints | null;
   log: LogSink;
 }
@@ -38,6 +41,9 @@ export class AioThread {
   readonly completion: Completion;
   readonly memories: IoMemories;
   readonly log: LogSink;
+  /** Called when this thread completed an I/O that tasks of its own wait for. */
+  onOwnWaiters: () => void = () => undefined;
+  readonly #execution: Execution;
 
   constructor(parts: AioThreadParts) {
     this.slots = parts.slots;
@@ -48,6 +54,7 @@ export class AioThread {
     this.counters = parts.counters;
     this.injection = parts.injection;
     this.memories = parts.memories;
+    this.#execution = new Execution(parts.memories, parts.native);
     this.completion = new Completion(this.table, parts.registry);
     this.log = parts.log;
   }
@@ -56,7 +63,7 @@ export class AioThread {
   run(io: IoHandle, fd: number): void {
     let raw: number;
     try {
-      raw = execute(io, fd, this.memories);
+      raw = this.#execution.execute(io, fd);
     } catch (error) {
       this.#torn(io, error);
     }
@@ -65,13 +72,23 @@ export class AioThread {
 
   /** As `run`, after the system call. */
   finish(io: IoHandle, raw: number): void {
+    io.raw = this.#judge(io, raw);
+    io.move(HandleState.SUBMITTED, HandleState.COMPLETED_IO);
+    this.completeShared(io);
+  }
+
+  /** From COMPLETED_IO on, of an I/O that a ring carried and whose executor this thread became. */
+  finishCarried(io: IoHandle): void {
+    io.raw = this.#judge(io, io.raw);
+    this.completeShared(io);
+  }
+
+  #judge(io: IoHandle, raw: number): number {
     const write = io.operation === Operation.WRITEV;
     this.counters.count(write ? Counter.writes : Counter.reads);
     if (raw > 0) this.counters.count(write ? Counter.writeBytes : Counter.readBytes, raw);
     else if (raw < 0) this.counters.count(Counter.ioErrors);
-    io.raw = this.injection === null ? raw : this.injection.beforeSharedCompletion(io, raw, this.memories);
-    io.move(HandleState.SUBMITTED, HandleState.COMPLETED_IO);
-    this.completeShared(io);
+    return this.injection === null ? raw : this.injection.beforeSharedCompletion(io, raw, this.memories);
   }
 
   /** From COMPLETED_IO on; also where an I/O goes on whose completer died. */
@@ -82,7 +99,11 @@ export class AioThread {
       this.#torn(io, error);
     }
     this.injection?.hooks.afterSharedCompletion?.(io);
-    this.completion.wakeWaiters(io);
+    this.wakeWaiters(io);
+  }
+
+  wakeWaiters(io: IoHandle): void {
+    if (this.completion.wakeWaiters(io, this.slot)) this.onOwnWaiters();
   }
 
   /** The owner's part, from COMPLETED_SHARED on. */

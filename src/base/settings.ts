@@ -43,7 +43,15 @@ export interface InstanceSettings {
   maxFilesPerProcess?: number;
   /** Read data files past the page cache. Default false. */
   debugIoDirect?: boolean;
+  /**
+   * Where the rings of io_uring lie: `own` memory (needs Linux 6.5), memory of the kernel that is `mapped`, or
+   * `auto` (default): own where the kernel can. For tests, and to find out what a problem depends on.
+   */
+  ioUringMemory?: RingMemory;
 }
+
+export const RING_MEMORIES = ['auto', 'own', 'mapped'] as const;
+export type RingMemory = (typeof RING_MEMORIES)[number];
 
 export interface ResolvedSettings {
   readonly ioMethod: IoMethodName;
@@ -67,6 +75,7 @@ export interface ResolvedSettings {
   readonly maxBackends: number;
   readonly maxFilesPerProcess: number;
   readonly debugIoDirect: boolean;
+  readonly ioUringMemory: RingMemory;
 }
 
 const KB = 1024;
@@ -114,6 +123,7 @@ export function resolveSettings(
     maxBackends,
     maxFilesPerProcess: checkRange('maxFilesPerProcess', given.maxFilesPerProcess ?? 1000, 64, 1_000_000),
     debugIoDirect: given.debugIoDirect ?? false,
+    ioUringMemory: ringMemory(given.ioUringMemory ?? 'auto'),
   };
 }
 
@@ -133,7 +143,16 @@ const KNOWN: ReadonlySet<string> = new Set([
   'maxBackends',
   'maxFilesPerProcess',
   'debugIoDirect',
+  'ioUringMemory',
 ]);
+
+function ringMemory(given: string): RingMemory {
+  const known = RING_MEMORIES.find((name) => name === given);
+  if (known !== undefined) return known;
+  throw new SettingError(`invalid value for ioUringMemory: ${JSON.stringify(given)}`, {
+    hint: `Available values: ${RING_MEMORIES.join(', ')}.`,
+  });
+}
 
 function rejectUnknown(given: InstanceSettings): void {
   for (const name of Object.keys(given)) {

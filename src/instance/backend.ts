@@ -73,7 +73,8 @@ export class Backend {
     memory.header.checkOpen();
     const slot = memory.slots.claimBackend(currentThreadIdentity());
     this.parts = new ThreadParts(memory, slot, modules, log);
-    const { thread, vfds, bufferIo, bytes } = this.parts;
+    const { thread, vfds, bufferIo } = this.parts;
+    const { bytes } = memory;
     try {
       memory.header.checkFingerprint(this.parts.fingerprint);
     } catch (error) {
@@ -82,7 +83,10 @@ export class Backend {
     }
     const waits = new Waits(memory.slots, memory.header, slot);
     waits.hooks.checkSupervised = () => this.#checkSupervised();
-    this.aio = new Aio(thread, waits, methodOps(this.parts));
+    thread.onOwnWaiters = () => waits.lookAgainSoon();
+    const ops = methodOps(this.parts, () => waits.lookAgain());
+    waits.hooks.sleeper = ops.sleeper ?? null;
+    this.aio = new Aio(thread, waits, ops);
     vfds.hooks.beforeClose = (fd) => this.aio.beforeClose(fd);
     this.rootScope = new Scope(this.aio, null);
     const pool = new BufferPool(memory.slots, slot, memory.plan.buffers);
@@ -275,8 +279,10 @@ export class Backend {
     this.#smgr.closeAll();
     this.parts.reopens.close();
     this.parts.vfds.closeAll();
-    const { slots, header } = this.parts.memory;
+    const { slots, header, native } = this.parts.memory;
+    this.aio.ops.leave?.();
     if (header.isCrashed) return;
+    native?.forget();
     this.files.ioMemory.releaseAll();
     slots.release(this.parts.slot);
   }

@@ -3,6 +3,8 @@
  * others attach.
  */
 import { Worker } from 'node:worker_threads';
+import { closeRings, setUpRings } from '../aio/method/io-uring/setup.js';
+import { Rings } from '../aio/method/io-uring/rings.js';
 import { WorkerControl, type WorkerLimits } from '../aio/method/worker/control.js';
 import { PgaioError } from '../base/errors.js';
 import { defaultLogSink, type LogEvent, type LogSink } from '../base/log.js';
@@ -32,15 +34,20 @@ export interface CreateOptions extends InstanceSettings {
 
 /** Creates an instance; the calling thread becomes its first backend. Close it when done. */
 export async function createInstance(options: CreateOptions = {}): Promise<Instance> {
-  const { handle, loaded, log } = await createSharedState(options);
-  const supervisor = await startSupervisor(handle, log);
-  return new Instance(handle, new Backend(handle, loaded, log), supervisor);
+  const { handle, loaded, log, memory } = await createSharedState(options);
+  try {
+    const supervisor = await startSupervisor(handle, log);
+    return new Instance(handle, new Backend(handle, loaded, log), supervisor, memory);
+  } catch (error) {
+    releaseSharedState(memory);
+    throw error;
+  }
 }
 
 /** The memory of an instance, ready to be attached to, without any thread. */
 export async function createSharedState(
   options: CreateOptions,
-): Promise<{ handle: InstanceHandle; loaded: LoadedModules; log: LogSink }> {
+): Promise<{ handle: InstanceHandle; loaded: LoadedModules; log: LogSink; memory: AttachedMemory }> {
   const { log = defaultLogSink, modules = [], injection = null, ...given } = options;
   const settings = resolveSettings(given, chooseMethod(given.ioMethod ?? 'worker'));
   const handle: InstanceHandle = {
@@ -51,8 +58,16 @@ export async function createSharedState(
     injection,
   };
   const loaded = await loadModules(handle);
-  initializeMemory(handle, loaded, log);
-  return { handle, loaded, log };
+  const memory = new AttachedMemory(handle);
+  initializeMemory(memory, loaded, log);
+  return { handle, loaded, log, memory };
+}
+
+/** What the creator holds for all: nobody uses the instance any more. */
+function releaseSharedState({ slots, plan, native }: AttachedMemory): void {
+  if (native === null) return;
+  closeRings(new Rings(slots, plan.rings), native.addon);
+  native.forget();
 }
 
 /** Attaches the calling thread to an instance whose handle it was sent. */
@@ -63,9 +78,8 @@ export async function attachInstance(
   return new Backend(handle, await loadModules(handle), options.log ?? defaultLogSink);
 }
 
-function initializeMemory(handle: InstanceHandle, modules: LoadedModules, log: LogSink): void {
-  const { settings } = handle;
-  const memory = new AttachedMemory(handle);
+function initializeMemory(memory: AttachedMemory, modules: LoadedModules, log: LogSink): void {
+  const { settings } = memory.handle;
   const { words, slots, plan } = memory;
   DescriptorBudget.initialize(words, plan.budget, settings.maxFilesPerProcess, slots.region.count);
   new WorkerControl(slots, plan.workers).setLimits({
@@ -74,6 +88,8 @@ function initializeMemory(handle: InstanceHandle, modules: LoadedModules, log: L
     idleTimeout: settings.ioWorkerIdleTimeout,
     launchInterval: settings.ioWorkerLaunchInterval,
   });
+  if (settings.ioMethod === 'io_uring' && memory.native !== null)
+    setUpRings(new Rings(slots, plan.rings), memory.native.use(), settings.ioUringMemory);
   // The fingerprint is of this thread's registry, so it takes a thread's parts to compute it.
   const parts = new ThreadParts(memory, slots.supervisorSlot, modules, log);
   memory.header.initialize(memory.layout, parts.fingerprint);
@@ -116,10 +132,12 @@ export class Instance {
   readonly backend: Backend;
   readonly #supervisor: Worker;
   readonly #control: WorkerControl;
+  readonly #memory: AttachedMemory;
   #closing: Promise<void> | null = null;
 
-  constructor(handle: InstanceHandle, backend: Backend, supervisor: Worker) {
+  constructor(handle: InstanceHandle, backend: Backend, supervisor: Worker, memory: AttachedMemory) {
     this.handle = handle;
+    this.#memory = memory;
     this.backend = backend;
     this.#supervisor = supervisor;
     this.#control = new WorkerControl(backend.parts.memory.slots, backend.parts.memory.plan.workers);
@@ -173,6 +191,7 @@ export class Instance {
       header.beginClosing();
       for (let slot = 0; slot < slots.region.count; slot++) setLatch(slots, slot);
       await this.#supervisorEnded();
+      releaseSharedState(this.#memory);
     }
   }
 

@@ -3,6 +3,7 @@
  * them. The plan follows from the settings alone, so every thread computes the same one.
  */
 import { WorkerControl, type WorkerRegion } from '../aio/method/worker/control.js';
+import { Rings, type RingRegion } from '../aio/method/io-uring/rings.js';
 import { HandleTable, type HandleRegion } from '../aio/handle.js';
 import { BLOCK_SIZE, type ResolvedSettings } from '../base/settings.js';
 import { planBufferConditions } from '../buffer/buffer-io.js';
@@ -41,6 +42,8 @@ export interface InstancePlan {
   readonly counters: number;
   readonly handles: HandleRegion;
   readonly workers: WorkerRegion;
+  /** Empty unless the method is io_uring. */
+  readonly rings: RingRegion;
   readonly files: FileTableRegion;
   readonly budget: number;
   readonly directories: DataDirectoryRegion;
@@ -65,6 +68,7 @@ export function planInstance(settings: ResolvedSettings): InstancePlan {
       settings.ioMaxCombineLimit,
     ),
     workers: WorkerControl.plan(plan),
+    rings: Rings.plan(plan, settings),
     files: FileTable.plan(plan, FILE_TABLE_ENTRIES),
     budget: DescriptorBudget.plan(plan, slots.count),
     directories: DataDirectories.plan(plan),

@@ -3,6 +3,8 @@ import type { LogSink } from '../base/log.js';
 import { InjectionPoints, type InjectionHooks } from '../aio/injection-points.js';
 import { AioThread } from '../aio/thread.js';
 import { BufferIo } from '../buffer/buffer-io.js';
+import { loadAddon } from '../native/addon.js';
+import { RegisteredMemories } from '../native/registered-memories.js';
 import { InstanceHeader, fingerprintOf } from '../shmem/header.js';
 import { Slots } from '../shmem/slots.js';
 import { SharedWords } from '../shmem/words.js';
@@ -36,6 +38,9 @@ export class AttachedMemory {
   readonly slots: Slots;
   readonly header: InstanceHeader;
   readonly layout: number;
+  readonly bytes: readonly Uint8Array<SharedArrayBuffer>[];
+  /** The same for the addon; null without it. Whoever ends its use of the instance forgets them. */
+  readonly native: RegisteredMemories | null;
 
   constructor(handle: InstanceHandle) {
     this.handle = handle;
@@ -45,6 +50,9 @@ export class AttachedMemory {
     this.slots = new Slots(this.words, this.plan.slots);
     this.header = new InstanceHeader(this.words, this.plan.header);
     this.slots.checkAlive = () => this.header.checkCrashed();
+    this.bytes = handle.memories.map((one) => new Uint8Array(one.buffer as SharedArrayBuffer));
+    const addon = loadAddon();
+    this.native = addon === null ? null : new RegisteredMemories(addon, this.words.array, this.bytes);
   }
 }
 
@@ -56,7 +64,6 @@ export class ThreadParts {
   readonly reopens: ReopenCache;
   readonly bufferIo: BufferIo;
   readonly thread: AioThread;
-  readonly bytes: readonly Uint8Array<SharedArrayBuffer>[];
   /** Of the tables of callbacks and targets. */
   readonly fingerprint: number;
 
@@ -75,7 +82,6 @@ export class ThreadParts {
       modules.registrations,
     );
     this.fingerprint = fingerprintOf([registry.signature()]);
-    this.bytes = handle.memories.map((one) => new Uint8Array(one.buffer as SharedArrayBuffer));
     this.thread = new AioThread({
       slots,
       header,
@@ -83,7 +89,8 @@ export class ThreadParts {
       handles: plan.handles,
       registry,
       counters,
-      memories: this.bytes,
+      memories: memory.bytes,
+      native: memory.native,
       injection: modules.injection,
       log,
     });

@@ -25,9 +25,13 @@ export function hasJoined(slots: Slots, condition: number, slot: number): boolea
   return (slots.words.load(condition + (slot >>> 5)) & (1 << (slot & 31))) !== 0;
 }
 
-/** Wakes all who joined. One load a mask word when nobody has. */
-export function broadcast(slots: Slots, condition: number): void {
+/**
+ * Wakes all who joined. One load a mask word when nobody has. True when the caller's own slot, `self`, was
+ * among them: it is awake, and sees to its own tasks itself.
+ */
+export function broadcast(slots: Slots, condition: number, self = -1): boolean {
   const { words } = slots;
+  let own = false;
   const wordCount = conditionWords(slots.region.count);
   for (let index = 0; index < wordCount; index++) {
     if (words.load(condition + index) === 0) continue;
@@ -35,7 +39,10 @@ export function broadcast(slots: Slots, condition: number): void {
     while (mask !== 0) {
       const bit = 31 - Math.clz32(mask & -mask);
       mask &= mask - 1;
-      setLatch(slots, index * 32 + bit);
+      const slot = index * 32 + bit;
+      if (slot === self) own = true;
+      else setLatch(slots, slot);
     }
   }
+  return own;
 }

@@ -21,12 +21,15 @@ export class SegmentPlan {
   readonly regions: Region[] = [];
   #words = 0;
 
-  /** Reserves a region that starts on a cache line. Returns the index of its first word. */
-  reserve(name: string, words: number): number {
+  /**
+   * Reserves a region that starts on a cache line, or on another multiple of words. Returns the index of its
+   * first word.
+   */
+  reserve(name: string, words: number, alignment: number = CACHE_LINE_WORDS): number {
     assert(Number.isInteger(words) && words >= 0, `region ${name} asks for ${words} words`);
-    const start = this.#words;
+    const start = Math.ceil(this.#words / alignment) * alignment;
     this.regions.push({ name, start, words });
-    this.#words += Math.ceil(words / CACHE_LINE_WORDS) * CACHE_LINE_WORDS;
+    this.#words = start + Math.ceil(words / CACHE_LINE_WORDS) * CACHE_LINE_WORDS;
     assert(this.#words * 4 <= MEMORY_BYTES_MAX, `the control segment would exceed 4 GiB at region ${name}`);
     return start;
   }

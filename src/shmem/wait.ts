@@ -37,6 +37,11 @@ export function waitEventName(event: number): string | null {
   return event === WaitEvent.None ? null : (eventNames[event] ?? `event ${event}`);
 }
 
+/** The object of such a wait is a handle. */
+function isIoEvent(event: number): boolean {
+  return event === WaitEvent.AioIoCompletion || event === WaitEvent.AioHandle;
+}
+
 const SLICE_MILLIS = 100;
 /** Stands for "something in this thread", which no other thread can bring about. */
 const OWN_THREAD = -1;
@@ -53,8 +58,23 @@ interface AsyncWaiter {
   seen: number;
 }
 
+/** How an I/O method sleeps for an I/O that nobody completes unless somebody waits in the kernel for it. */
+export interface IoSleeper {
+  /**
+   * Blocks until the I/O may be over, for at most `millis`; false after a time-out. Where it cannot wait in
+   * the kernel it sleeps on the latch, whose announcement returned `seen`.
+   */
+  sleep(index: number, generation: number, latch: OwnLatch, seen: number, millis: number): boolean;
+  /** The event loop is about to wait for the I/O: arranges that `lookAgain` is called when it may be over. */
+  watch(index: number, generation: number): void;
+  /** Nothing of this thread waits in the event loop any more. */
+  unwatch(): void;
+}
+
 /** What runs around sleeping; the layers above fill it in. */
 export interface WaitHooks {
+  /** Of the I/O method, if it has one. */
+  sleeper: IoSleeper | null;
   /** Submits what is staged: whoever is about to sleep submits first. */
   beforeSleep: () => void;
   /** Throws, or marks the instance as crashed, when nobody supervises any more. Runs once a slice. */
@@ -62,7 +82,11 @@ export interface WaitHooks {
 }
 
 export class Waits {
-  readonly hooks: WaitHooks = { beforeSleep: () => undefined, checkSupervised: () => undefined };
+  readonly hooks: WaitHooks = {
+    sleeper: null,
+    beforeSleep: () => undefined,
+    checkSupervised: () => undefined,
+  };
   /** How often this backend really slept or returned to its loop. */
   sleeps = 0;
 
@@ -74,6 +98,7 @@ export class Waits {
   #closed: Error | null = null;
   #loopSleeping = false;
   #pumping = false;
+  #lookScheduled = false;
   #keepAlive: NodeJS.Timeout | undefined;
 
   // The descriptor of the last step that returned PENDING.
@@ -140,13 +165,20 @@ export class Waits {
       joinCondition(this.#slots, condition, this.#slot);
       if (words.load(watch) === seen) {
         this.sleeps++;
-        if (!this.#latch.sleep(latch, SLICE_MILLIS)) this.hooks.checkSupervised();
+        if (!this.#sleep(latch)) this.hooks.checkSupervised();
       }
     } finally {
       this.#latch.retractBlocking();
       this.#publish(0, 0, 0);
     }
     this.#header.checkCrashed();
+  }
+
+  /** False after a time-out. */
+  #sleep(latch: number): boolean {
+    const { sleeper } = this.hooks;
+    if (sleeper === null || !isIoEvent(this.#event)) return this.#latch.sleep(latch, SLICE_MILLIS);
+    return sleeper.sleep(this.#object, this.#generation, this.#latch, latch, SLICE_MILLIS);
   }
 
   /** Runs a step to its end, returning to the event loop where it must. */
@@ -218,6 +250,7 @@ export class Waits {
       return;
     }
     this.hooks.beforeSleep();
+    this.#watchIos();
     this.#publishFirstWaiter();
     if (this.#loopSleeping) return;
     this.#loopSleeping = true;
@@ -226,6 +259,31 @@ export class Waits {
       this.sleeps++;
       if (this.#asyncWaiters.length > 0) this.#pump();
     });
+  }
+
+  /** After whatever a step might wait for may have happened in this thread itself. */
+  lookAgain(): void {
+    if (this.#asyncWaiters.length === 0) return;
+    this.sleeps++;
+    this.#pump();
+  }
+
+  /** As `lookAgain`, once the current task is over: for whoever is in the middle of something. */
+  lookAgainSoon(): void {
+    if (this.#lookScheduled || this.#asyncWaiters.length === 0) return;
+    this.#lookScheduled = true;
+    queueMicrotask(() => {
+      this.#lookScheduled = false;
+      if (this.#asyncWaiters.length > 0) this.#pump();
+    });
+  }
+
+  #watchIos(): void {
+    const { sleeper } = this.hooks;
+    if (sleeper === null) return;
+    for (const waiter of this.#asyncWaiters) {
+      if (isIoEvent(waiter.event)) sleeper.watch(waiter.object, waiter.generation);
+    }
   }
 
   /** True when the waiter was settled. Joins its condition before it looks for the last time. */
@@ -276,6 +334,7 @@ export class Waits {
   }
 
   #stopWaiting(): void {
+    this.hooks.sleeper?.unwatch();
     this.#latch.retractAsync();
     clearInterval(this.#keepAlive);
     this.#keepAlive = undefined;

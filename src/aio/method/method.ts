@@ -6,6 +6,7 @@
  * Admission test for a method: a backend that waits for an I/O makes progress while the issuer is blocked.
  */
 import type { IoMethodName } from '../../base/settings.js';
+import type { IoSleeper } from '../../shmem/wait.js';
 import type { SharedWords } from '../../shmem/words.js';
 import type { IoHandle } from '../handle.js';
 import type { AioThread } from '../thread.js';
@@ -36,4 +37,8 @@ export interface IoMethodOps {
    * else may. Does not sleep. Null: completion needs no help.
    */
   readonly waitOne: ((io: IoHandle, generation: number) => void) | null;
+  /** How to sleep for an I/O, where that is not just a matter of the latch. */
+  readonly sleeper?: IoSleeper;
+  /** The backend leaves; nothing of it is in flight, unless the instance crashed. */
+  leave?(): void;
 }

@@ -5,7 +5,7 @@ import { after, afterEach, before, it } from 'node:test';
 import { Claim } from '../../../src/buffer/buffer-io.js';
 import type { Backend } from '../../../src/instance/backend.js';
 import { BlockReads } from '../../../testing/block-reads.js';
-import { Injection } from '../../../testing/injection.js';
+import { holdIo, Injection } from '../../../testing/injection.js';
 import { forEachVariant, openRig, type Rig } from '../../../testing/instances.js';
 import { untilTrue } from '../../../testing/turns.js';
 
@@ -132,7 +132,7 @@ forEachVariant((variant) => {
   it('JN-06, D-60: somebody else’s read is joined; the other blocks are under way before it is done', async () => {
     const { mine, theirs } = fresh();
     const reads = a.counters().reads;
-    const hold = injection.hold('beforeSharedCompletion', { owner: b.number, times: 1 });
+    const hold = holdIo(injection, b, 'beforeSharedCompletion');
     const held = theirs.start(1);
     await hold.arrived();
     const { operations, finish } = await mine.startAll(1, 4);
@@ -151,7 +151,7 @@ forEachVariant((variant) => {
   it('D-60: who joins a read that fails reads for itself', async () => {
     const { mine, theirs } = fresh();
     const reads = a.counters().reads;
-    const hold = injection.hold('workerBeforeReopen', { owner: b.number, times: 1 });
+    const hold = holdIo(injection, b, 'workerBeforeReopen');
     const held = theirs.start(5);
     await hold.arrived();
     injection.answer(-EIO, { owner: b.number });
@@ -165,7 +165,7 @@ forEachVariant((variant) => {
 
   it('D-40: a buffer under I/O has a pin of its own, and cannot be evicted', async () => {
     const { mine, theirs } = fresh();
-    const hold = injection.hold('beforeSharedCompletion', { owner: b.number, times: 1 });
+    const hold = holdIo(injection, b, 'beforeSharedCompletion');
     const op = theirs.start(1);
     const buffer = op.buffer(0);
     await hold.arrived();
@@ -187,7 +187,7 @@ forEachVariant((variant) => {
   ] as const) {
     it(`${row}: a stream over a block that another is reading${fails ? ', and fails to read' : ''}`, async () => {
       const { mine, theirs } = fresh();
-      const hold = injection.hold('workerBeforeReopen', { owner: b.number, times: 1 });
+      const hold = holdIo(injection, b, 'workerBeforeReopen');
       const held = theirs.start(5);
       await hold.arrived();
       if (fails) injection.answer(-EIO, { owner: b.number });

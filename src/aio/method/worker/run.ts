@@ -9,7 +9,11 @@ import type { AioThread } from '../../thread.js';
  * If opening throws, the I/O fails as one on a missing file does, and the error is returned.
  */
 export function runDequeued(thread: AioThread, io: IoHandle, generation: number, worker = -1): Error | null {
-  if (!io.tryBecomeExecutor(thread.slot, generation)) return null;
+  return io.tryBecomeExecutor(thread.slot, generation) ? runReopened(thread, io, worker) : null;
+}
+
+/** As `runDequeued`, for the executor. */
+export function runReopened(thread: AioThread, io: IoHandle, worker = -1): Error | null {
   let fd: number;
   try {
     thread.injection?.hooks.workerBeforeReopen?.(worker, io);

@@ -1,0 +1,143 @@
+/**
+ * Taking completions from rings, the own one and others': the protocol that rings.ts draws.
+ */
+import { constants } from 'node:os';
+import type { Registration } from '../../../native/registered-memories.js';
+import type { OwnLatch } from '../../../shmem/latch.js';
+import { HandleState, generationOf, stateOf } from '../../states.js';
+import type { IoHandle } from '../../handle.js';
+import type { AioThread } from '../../thread.js';
+import { runReopened } from '../worker/run.js';
+import { PROBE_BITS } from './punting.js';
+import { Ring } from './ring.js';
+import type { Rings } from './rings.js';
+
+/** Completions taken at once: PostgreSQL's PGAIO_MAX_LOCAL_COMPLETED_IO. */
+export const REAP_BATCH_SIZE = 32;
+/** How often a holder looks back before it leaves the rest to others. */
+const LOOKS_MAX = 8;
+const { EINTR, ETIME, EAGAIN, EBUSY, ECANCELED } = constants.errno;
+
+export class Reaper {
+  readonly #thread: AioThread;
+  readonly #rings: Rings;
+  readonly #native: Registration;
+  readonly #windows: (Ring | undefined)[] = [];
+  readonly #taken: IoHandle[] = [];
+
+  constructor(thread: AioThread, rings: Rings, native: Registration) {
+    this.#thread = thread;
+    this.#rings = rings;
+    this.#native = native;
+  }
+
+  ring(index: number): Ring {
+    return (this.#windows[index] ??= new Ring(this.#native.addon, this.#rings, index));
+  }
+
+  /** Completes what is there, unless another thread is at it, which then looks back itself. */
+  reap(index: number): void {
+    const ring = this.ring(index);
+    for (let looks = 0; looks < LOOKS_MAX && ring.hasCompletions; looks++) {
+      if (!this.#rings.tryLock(index, this.#thread.slot)) return;
+      this.#takeAndUnlock(ring);
+      this.#finish();
+    }
+  }
+
+  /**
+   * Sleeps until the I/O, or another of its ring, is complete, in the kernel where nobody else does, else on
+   * the latch. For at most `millis`; false after a time-out.
+   */
+  sleep(
+    index: number,
+    io: IoHandle,
+    generation: number,
+    latch: OwnLatch,
+    seen: number,
+    millis: number,
+  ): boolean {
+    const { slot, injection } = this.#thread;
+    const rings = this.#rings;
+    let held = false;
+    rings.mark(index, slot);
+    injection?.hooks.ringWaiterMarked?.(index, slot);
+    try {
+      held = rings.tryLock(index, slot);
+      injection?.hooks.ringLockTried?.(index, slot, held);
+      if (held) return this.#sleepAsHolder(this.ring(index), io, generation, millis);
+      if (!stillRuns(io, generation)) return true;
+      return latch.sleep(seen, millis);
+    } finally {
+      rings.unmark(index, slot);
+      if (!held && !stillRuns(io, generation)) rings.passOn(index, slot);
+    }
+  }
+
+  #sleepAsHolder(ring: Ring, io: IoHandle, generation: number, millis: number): boolean {
+    let result = 0;
+    try {
+      if (stillRuns(io, generation) && !ring.hasCompletions) result = ring.wait(millis);
+    } finally {
+      this.#takeAndUnlock(ring);
+    }
+    this.#finish();
+    this.reap(ring.index); // what came while the callbacks ran: the lock was free, but who tried it before saw it held
+    if (result === -ETIME) return false;
+    if (result < 0 && result !== -EINTR && result !== -EAGAIN && result !== -EBUSY) {
+      this.#thread.crash(`waiting in the kernel for an I/O failed with errno ${-result}`);
+    }
+    return true;
+  }
+
+  /**
+   * With the lock held. A thread that ends in here leaves nothing torn: until the entries are given back, the
+   * next holder finds them again, and drops those whose handles moved on already.
+   */
+  #takeAndUnlock(ring: Ring): void {
+    const { slot, table, injection } = this.#thread;
+    try {
+      const count = ring.available(REAP_BATCH_SIZE);
+      for (let at = 0; at < count; at++) {
+        const index = ring.completedIndex(at);
+        const generation = ring.completedTag(at) >>> PROBE_BITS;
+        const raw = ring.completedResult(at);
+        if (index < 0 || index >= table.region.count) continue;
+        const io = table.handle(index);
+        if (!stillRuns(io, generation) || io.ring !== ring.index) continue;
+        if (wasNotRun(raw)) io.takeFromRing(slot, generation);
+        else io.completeCarried(slot, generation, raw);
+        this.#taken.push(io);
+      }
+      injection?.hooks.ringTaken?.(ring.index, slot, count);
+      if (count > 0) ring.giveBack(count);
+    } finally {
+      this.#rings.unlock(ring.index, slot);
+    }
+  }
+
+  /** The callbacks of what was taken, without the lock. */
+  #finish(): void {
+    const taken = this.#taken;
+    try {
+      for (let at = 0; at < taken.length; at++) {
+        const io = taken[at] as IoHandle;
+        if (io.ring < 0) runReopened(this.#thread, io);
+        else this.#thread.finishCarried(io);
+      }
+    } finally {
+      taken.length = 0; // a callback that throws has crashed the instance: the others are not finished
+    }
+  }
+}
+
+/** Whether the kernel may still be at it. */
+export function stillRuns(io: IoHandle, generation: number): boolean {
+  const word = io.stateWord;
+  return generationOf(word) === generation && stateOf(word) === HandleState.SUBMITTED;
+}
+
+/** The kernel did not carry it out: its submitter's thread ended (ECANCELED: nobody here cancels), or it could not. */
+function wasNotRun(raw: number): boolean {
+  return raw === -ECANCELED || raw === -EAGAIN || raw === -EINTR;
+}

@@ -1,0 +1,47 @@
+/** Makes the rings of an instance, in the thread that creates it, and closes them again. */
+import { constants } from 'node:os';
+import { MethodUnavailableError } from '../../../base/errors.js';
+import type { RingMemory } from '../../../base/settings.js';
+import { RingOut, type NativeAddon } from '../../../native/addon.js';
+import type { Registration } from '../../../native/registered-memories.js';
+import type { Rings } from './rings.js';
+
+const { EINVAL, EOVERFLOW } = constants.errno;
+const MAPPED = -1;
+
+/** All rings, or an error that says why not. */
+export function setUpRings(rings: Rings, native: Registration, memory: RingMemory): void {
+  let mapped = memory === 'mapped';
+  for (let ring = 0; ring < rings.region.count; ring++) {
+    let result = setUpRing(rings, ring, native, mapped);
+    if (memory === 'auto' && !mapped && (result === -EINVAL || result === -EOVERFLOW)) {
+      mapped = true; // before Linux 6.5; and until 6.10, if our memory is not contiguous
+      result = setUpRing(rings, ring, native, mapped);
+    }
+    if (result >= 0) continue;
+    closeRings(rings, native.addon, ring);
+    throw new MethodUnavailableError(`io_uring_setup failed with errno ${-result}`);
+  }
+}
+
+function setUpRing(rings: Rings, ring: number, { addon, control }: Registration, mapped: boolean): number {
+  const { entries, queueWords } = rings.region;
+  const out = new Int32Array(RingOut.WORDS);
+  const number = mapped
+    ? addon.ringSetup(entries, MAPPED, 0, 0, 0, out)
+    : addon.ringSetup(
+        entries,
+        control,
+        rings.sqesIndex(ring) * 4,
+        rings.queuesIndex(ring) * 4,
+        queueWords * 4,
+        out,
+      );
+  if (number >= 0) rings.describe(ring, number, mapped, out);
+  return number;
+}
+
+/** The first `count`; waits for what is in flight on them. */
+export function closeRings(rings: Rings, addon: NativeAddon, count: number = rings.region.count): void {
+  for (let ring = 0; ring < count; ring++) addon.ringClose(rings.number(ring));
+}

@@ -1,0 +1,44 @@
+/**
+ * The shared memories of an instance as the addon knows them in this thread: it refuses to let the kernel
+ * touch anything else. Registered at the first use, and alive at least until `forget`.
+ */
+import type { NativeAddon } from './addon.js';
+
+export interface Registration {
+  readonly addon: NativeAddon;
+  /** The addon's number of the control segment, and of each memory that I/O may use. */
+  readonly control: number;
+  readonly ids: readonly number[];
+  /** Addresses of the memories; whole numbers below 2^53. */
+  readonly addresses: readonly number[];
+}
+
+export class RegisteredMemories {
+  readonly addon: NativeAddon;
+  readonly #control: Int32Array;
+  readonly #memories: readonly Uint8Array[];
+  #registration: Registration | null = null;
+
+  constructor(addon: NativeAddon, control: Int32Array, memories: readonly Uint8Array[]) {
+    this.addon = addon;
+    this.#control = control;
+    this.#memories = memories;
+  }
+
+  use(): Registration {
+    return (this.#registration ??= {
+      addon: this.addon,
+      control: this.addon.registerMemory(this.#control),
+      ids: this.#memories.map((memory) => this.addon.registerMemory(memory)),
+      addresses: this.#memories.map((memory) => this.addon.address(memory)),
+    });
+  }
+
+  /** Nothing of this thread is in flight any more. */
+  forget(): void {
+    if (this.#registration === null) return;
+    this.addon.forgetMemory(this.#registration.control);
+    for (const id of this.#registration.ids) this.addon.forgetMemory(id);
+    this.#registration = null;
+  }
+}
