@@ -44,7 +44,7 @@ describe('methods', () => {
       await blocks.read(0, 20);
       const file = backend.openFile(writeSample(data.path, 1000));
       assert.equal((await file.read(500, 10))[3], byteAt(503));
-      assert.equal(backend.counters().submissions, 0);
+      if (ioMethod !== 'io_uring') assert.equal(backend.counters().submissions, 0);
       await backend.close();
       assert.deepEqual(leaksOf(handle), []);
     });

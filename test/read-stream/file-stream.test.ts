@@ -15,7 +15,7 @@ import {
 import { PENDING } from '../../src/shmem/wait.js';
 import { verifyPagesData } from '../../src/smgr/verify-pages.js';
 import type { File } from '../../src/vfd/file.js';
-import { Injection } from '../../testing/injection.js';
+import { holdIo, Injection } from '../../testing/injection.js';
 import { forEachMethod, withRig, type Rig } from '../../testing/instances.js';
 import { breakChecksum, makePage } from '../../testing/pages.js';
 
@@ -223,7 +223,7 @@ forEachMethod((ioMethod) => {
       const { aio, ioMemory } = rig.backend.files;
       const stream = streamOf(rig, [{ file, position: 0, length: 256 * KB }]);
       if (ioMethod !== 'sync') {
-        const hold = injection.hold('beforeSharedCompletion');
+        const hold = holdIo(injection, rig.backend, 'beforeSharedCompletion');
         assert.equal(stream.next(), PENDING);
         await hold.arrived();
         assert.equal(stream.close(), PENDING);
