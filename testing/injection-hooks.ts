@@ -11,20 +11,25 @@ const key = new URL(import.meta.url).searchParams.get('key') ?? '';
 const words = new Int32Array(getEnvironmentData(key) as unknown as SharedArrayBuffer);
 
 /** The rule's first word if the point is armed for this I/O, else -1. Counts the visit. */
-function applies(point: Point, io: IoHandle, worker: number): number {
+function applies(point: Point, io: IoHandle | null, owner: number, worker: number): number {
   const base = points.indexOf(point) * RULE_WORDS;
   if (Atomics.load(words, base + Rule.ACTION) === Action.NONE) return -1;
   const wanted = (field: number): number => words[base + field] ?? ANY;
-  const block = io.target === TargetId.SMGR ? io.targetWord(SmgrWord.BLOCK) : ANY;
+  const block = io?.target === TargetId.SMGR ? io.targetWord(SmgrWord.BLOCK) : ANY;
   if (wanted(Rule.BLOCK) !== ANY && wanted(Rule.BLOCK) !== block) return -1;
-  if (wanted(Rule.OWNER) !== ANY && wanted(Rule.OWNER) !== io.owner) return -1;
+  if (wanted(Rule.OWNER) !== ANY && wanted(Rule.OWNER) !== owner) return -1;
   if (wanted(Rule.WORKER) !== ANY && wanted(Rule.WORKER) !== worker) return -1;
   if (Atomics.sub(words, base + Rule.TIMES, 1) <= 0) return -1;
   return base;
 }
 
 function visit(point: Point, io: IoHandle, worker: number): number {
-  const base = applies(point, io, worker);
+  return visitAs(point, io, io.owner, worker);
+}
+
+/** `owner`: for points that are not about one I/O, the thread's own slot. */
+function visitAs(point: Point, io: IoHandle | null, owner: number, worker: number): number {
+  const base = applies(point, io, owner, worker);
   if (base < 0) return -1;
   const action = words[base + Rule.ACTION];
   const gate = Atomics.load(words, base + Rule.GATE);
@@ -57,6 +62,11 @@ export const hooks: InjectionHooks = {
   workerBeforeReopen: (worker, io) => void visit('workerBeforeReopen', io, worker),
   workerAfterReopen: (worker, io) => void visit('workerAfterReopen', io, worker),
   beforeSubmit: (io) => void visit('beforeSubmit', io, ANY),
+  ringWaiterMarked: (_, slot) => void visitAs('ringWaiterMarked', null, slot, ANY),
+  ringLockMissed: (_, slot) => void visitAs('ringLockMissed', null, slot, ANY),
+  ringTaken: (_, slot, count) => {
+    if (count > 0) visitAs('ringTaken', null, slot, ANY);
+  },
 };
 
 /** What was read beyond `from` bytes must not be there by chance. */

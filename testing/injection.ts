@@ -15,6 +15,9 @@ export const points = [
   'workerBeforeReopen',
   'workerAfterReopen',
   'beforeSubmit',
+  'ringWaiterMarked',
+  'ringLockMissed',
+  'ringTaken',
 ] as const;
 export type Point = (typeof points)[number];
 

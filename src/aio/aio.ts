@@ -165,6 +165,16 @@ export class Aio implements ScopeKeeper {
     this.#start(io, Operation.READV, fd, offset);
   }
 
+  /** Starts writing the handle's vector at `offset` (bytes). */
+  startWritev(io: IoHandle, fd: number, offset: number): void {
+    this.#start(io, Operation.WRITEV, fd, offset);
+  }
+
+  /** Starts fsync(2), or with the flag DATA_ONLY fdatasync(2): of what was written and completed before. */
+  startFsync(io: IoHandle, fd: number): void {
+    this.#start(io, Operation.FSYNC, fd, 0);
+  }
+
   #start(io: IoHandle, operation: Operation, fd: number, offset: number): void {
     if (io !== this.#handedOut) fail(`only the handed-out handle can be started: ${io.describe()}`);
     if (io.target === 0) fail(`an I/O needs a target: ${io.describe()}`);

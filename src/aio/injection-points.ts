@@ -22,8 +22,8 @@ export interface InjectionHooks {
   workerAfterReopen?(workerId: number, io: IoHandle): void;
   /** Before a blocked waiter tries for the completion lock of a ring, after it marked itself. */
   ringWaiterMarked?(ring: number, slot: number): void;
-  /** After it tried, before it looks at its I/O again. */
-  ringLockTried?(ring: number, slot: number, held: boolean): void;
+  /** After another thread had the lock, before it looks at its I/O again. */
+  ringLockMissed?(ring: number, slot: number): void;
   /** In the holder of a ring's completion lock, after it took completions and before it gives them back. */
   ringTaken?(ring: number, slot: number, count: number): void;
   /** In the issuer, between winning a staged I/O and handing it to the method. */

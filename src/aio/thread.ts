@@ -83,11 +83,14 @@ export class AioThread {
     this.completeShared(io);
   }
 
+  /** Counts it, and lets a test change the kernel's answer. */
   #judge(io: IoHandle, raw: number): number {
-    const write = io.operation === Operation.WRITEV;
-    this.counters.count(write ? Counter.writes : Counter.reads);
-    if (raw > 0) this.counters.count(write ? Counter.writeBytes : Counter.readBytes, raw);
-    else if (raw < 0) this.counters.count(Counter.ioErrors);
+    const { counters } = this;
+    const { operation } = io;
+    if (operation === Operation.READV) counters.count(Counter.reads);
+    else counters.count(operation === Operation.WRITEV ? Counter.writes : Counter.syncs);
+    if (raw > 0) counters.count(operation === Operation.WRITEV ? Counter.writeBytes : Counter.readBytes, raw);
+    else if (raw < 0) counters.count(Counter.ioErrors);
     return this.injection === null ? raw : this.injection.beforeSharedCompletion(io, raw, this.memories);
   }
 

@@ -42,6 +42,7 @@ function isIoEvent(event: number): boolean {
   return event === WaitEvent.AioIoCompletion || event === WaitEvent.AioHandle;
 }
 
+/** How long a sleep is, until the thread looks whether the instance still lives. */
 const SLICE_MILLIS = 100;
 /** Stands for "something in this thread", which no other thread can bring about. */
 const OWN_THREAD = -1;
@@ -87,6 +88,8 @@ export class Waits {
     beforeSleep: () => undefined,
     checkSupervised: () => undefined,
   };
+  /** Longer in tests that must not be saved by it. */
+  sliceMillis: number = SLICE_MILLIS;
   /** How often this backend really slept or returned to its loop. */
   sleeps = 0;
 
@@ -177,8 +180,8 @@ export class Waits {
   /** False after a time-out. */
   #sleep(latch: number): boolean {
     const { sleeper } = this.hooks;
-    if (sleeper === null || !isIoEvent(this.#event)) return this.#latch.sleep(latch, SLICE_MILLIS);
-    return sleeper.sleep(this.#object, this.#generation, this.#latch, latch, SLICE_MILLIS);
+    if (sleeper === null || !isIoEvent(this.#event)) return this.#latch.sleep(latch, this.sliceMillis);
+    return sleeper.sleep(this.#object, this.#generation, this.#latch, latch, this.sliceMillis);
   }
 
   /** Runs a step to its end, returning to the event loop where it must. */
@@ -194,7 +197,7 @@ export class Waits {
     return new Promise<T>((resolve, reject) => {
       const waiter = this.#newWaiter(step, resolve as (value: unknown) => void, reject);
       this.#asyncWaiters.push(waiter);
-      this.#keepAlive ??= setInterval(() => this.#slice(), SLICE_MILLIS);
+      this.#keepAlive ??= setInterval(() => this.#slice(), this.sliceMillis);
       this.hooks.beforeSleep();
       this.#pump();
     });

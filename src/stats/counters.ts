@@ -13,6 +13,7 @@ const counterFields = {
   readBytes: 2,
   writes: 2,
   writeBytes: 2,
+  syncs: 2,
   ioErrors: 2,
   /** Own I/Os that had to run in the issuing thread though the method is asynchronous. */
   inlineExecutions: 2,

@@ -24,6 +24,8 @@ export interface VfdHooks {
 export interface OpenOptions {
   /** Past the page cache. Position, length and memory must then be aligned. */
   direct?: boolean;
+  /** For writing too; the file must exist. */
+  write?: boolean;
 }
 
 /** A file that is open for this thread, whether or not a kernel descriptor is. */
@@ -78,7 +80,8 @@ export class VfdCache {
 
   /** Opens a regular file for reading. Throws an IoError with the errno. */
   open(path: string, options: OpenOptions = {}): Vfd {
-    const flags = fsConstants.O_RDONLY | (options.direct === true ? fsConstants.O_DIRECT : 0);
+    const access = options.write === true ? fsConstants.O_RDWR : fsConstants.O_RDONLY;
+    const flags = access | (options.direct === true ? fsConstants.O_DIRECT : 0);
     const fd = this.openKernel(path, flags);
     if (fd < 0) throw openError(path, -fd, options.direct === true);
     const stat = fstatSync(fd, { bigint: true });

@@ -59,18 +59,19 @@ export class Reaper {
   ): boolean {
     const { slot, injection } = this.#thread;
     const rings = this.#rings;
-    let held = false;
     rings.mark(index, slot);
     injection?.hooks.ringWaiterMarked?.(index, slot);
+    if (rings.tryLock(index, slot)) {
+      rings.unmark(index, slot); // it waits no more: a wake that went to it would be lost
+      return this.#sleepAsHolder(this.ring(index), io, generation, millis);
+    }
     try {
-      held = rings.tryLock(index, slot);
-      injection?.hooks.ringLockTried?.(index, slot, held);
-      if (held) return this.#sleepAsHolder(this.ring(index), io, generation, millis);
+      injection?.hooks.ringLockMissed?.(index, slot);
       if (!stillRuns(io, generation)) return true;
       return latch.sleep(seen, millis);
     } finally {
       rings.unmark(index, slot);
-      if (!held && !stillRuns(io, generation)) rings.passOn(index, slot);
+      if (!stillRuns(io, generation)) rings.passOn(index, slot);
     }
   }
 

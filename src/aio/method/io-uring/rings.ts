@@ -8,7 +8,7 @@
  *
  *      WAITING ── set own bit in `waiters`, then try the lock ──▶ HOLDER ── completion queue empty:
  *         │                                                         │       sleep in the kernel
- *         │ the lock is held: look at the I/O once more,            │
+ *         │ the lock is held: look at the I/O once more,            │ (on the way here: clear own bit)
  *         │ then sleep on the latch                                 ▼
  *         ▼                                                       take at most 32 completions: each handle
  *      ASLEEP ◀───────────────┐                                   SUBMITTED → COMPLETED_IO, then give the

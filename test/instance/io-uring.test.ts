@@ -1,0 +1,217 @@
+/**
+ * Rows D-80 … D-84, F-01 and what design calls completions by anyone: who takes completions from a ring, who
+ * sleeps, who is woken. Every waiter here sleeps without a time limit, so a wake-up that is lost hangs.
+ */
+import assert from 'node:assert/strict';
+import { after, afterEach, before, describe, it } from 'node:test';
+import { Rings } from '../../src/aio/method/io-uring/rings.js';
+import { supportedMethods } from '../../src/instance/methods.js';
+import { BlockedReader } from '../../testing/blocked-reader.js';
+import { Injection } from '../../testing/injection.js';
+import { openRig, type Rig } from '../../testing/instances.js';
+import { PipeReads, type PipeRead } from '../../testing/pipe-reads.js';
+import { untilTrue } from '../../testing/turns.js';
+
+const missing = supportedMethods().includes('io_uring') ? false : 'io_uring is not available here';
+
+for (const ioUringMemory of ['own', 'mapped'] as const) {
+  describe(`io_uring, ring in ${ioUringMemory} memory`, { skip: missing }, () => {
+    const injection = new Injection();
+    let rig: Rig;
+    let rings: Rings;
+    let pipes: PipeReads;
+    const readers: BlockedReader[] = [];
+
+    before(async () => {
+      rig = await openRig({
+        ioMethod: 'io_uring',
+        ioUringMemory,
+        ioMaxConcurrency: 64,
+        injection: injection.url,
+      });
+      const { slots, plan } = rig.backend.parts.memory;
+      rings = new Rings(slots, plan.rings);
+      pipes = new PipeReads(rig.backend, rig.data.path);
+      for (let count = 0; count < 3; count++) readers.push(await BlockedReader.start(rig.instance.handle));
+    });
+    afterEach(() => {
+      for (const point of ['ringWaiterMarked', 'ringLockMissed', 'ringTaken'] as const)
+        injection.disarm(point);
+      assert.equal(rings.holder(0), -1, 'nobody has kept the completion lock');
+    });
+    after(async () => {
+      for (const reader of readers) await reader.close();
+      pipes.close();
+      await rig.close();
+    });
+
+    const reader = (at: number): BlockedReader => readers[at] as BlockedReader;
+
+    /** The owner takes its result, without waiting for anything: somebody else completed it. */
+    function assertOver(...reads: PipeRead[]): void {
+      for (const { reference, result } of reads) {
+        assert.ok(rig.backend.aio.thread.table.isDone(reference.index, reference.generation));
+        rig.backend.aio.waitForBlocking(reference.index, reference.generation);
+        assert.equal(result.value, 8);
+      }
+    }
+
+    /** The reader sleeps in the kernel, with the completion lock of the owner's ring. */
+    function untilHolder(at: number, waiting: Promise<void>): Promise<void> {
+      return untilTrue(() => rings.holder(0) === reader(at).slot, waiting);
+    }
+
+    /** The reader found the lock held by another, and goes to sleep. */
+    async function untilAsleep(at: number, start: () => Promise<void>): Promise<{ waiting: Promise<void> }> {
+      const missed = injection.hold('ringLockMissed', { owner: reader(at).slot, times: 1 });
+      const waiting = start();
+      await missed.arrived();
+      missed.release();
+      return { waiting };
+    }
+
+    it('F-01, D-80: another backend completes what a thread submitted that does not look', async () => {
+      const read = pipes.start();
+      const waiting = reader(0).waitFor(read.reference);
+      await untilHolder(0, waiting);
+      read.finish();
+      await waiting;
+      assertOver(read);
+    });
+
+    it('D-81: two wait for one I/O: one takes it, both return', async () => {
+      const read = pipes.start();
+      const first = reader(0).waitFor(read.reference);
+      await untilHolder(0, first);
+      const second = await untilAsleep(1, () => reader(1).waitFor(read.reference));
+      read.finish();
+      await first;
+      await second.waiting;
+      assertOver(read);
+    });
+
+    it('the holder leaves with its I/O, and who waits for another takes its place', async () => {
+      const one = pipes.start();
+      const two = pipes.start();
+      const first = reader(0).waitFor(one.reference);
+      await untilHolder(0, first);
+      const second = await untilAsleep(1, () => reader(1).waitFor(two.reference));
+      one.finish();
+      await first;
+      await untilHolder(1, second.waiting);
+      two.finish();
+      await second.waiting;
+      assertOver(one, two);
+    });
+
+    it('the holder completes what others wait for, and goes on waiting', async () => {
+      const one = pipes.start();
+      const two = pipes.start();
+      const first = reader(0).waitFor(one.reference);
+      await untilHolder(0, first);
+      const second = await untilAsleep(1, () => reader(1).waitFor(two.reference));
+      two.finish();
+      await second.waiting;
+      await untilHolder(0, first);
+      one.finish();
+      await first;
+      assertOver(one, two);
+    });
+
+    it('held after marking itself, while the holder unlocks and looks: it takes the lock', async () => {
+      const one = pipes.start();
+      const two = pipes.start();
+      const first = reader(0).waitFor(one.reference);
+      await untilHolder(0, first);
+      const marked = injection.hold('ringWaiterMarked', { owner: reader(1).slot, times: 1 });
+      const second = reader(1).waitFor(two.reference);
+      await marked.arrived();
+      one.finish();
+      await first;
+      assert.equal(rings.holder(0), -1);
+      marked.release();
+      await untilHolder(1, second);
+      two.finish();
+      await second;
+      assertOver(one, two);
+    });
+
+    it('held after marking itself, while its own I/O is taken by another', async () => {
+      const read = pipes.start();
+      const first = reader(0).waitFor(read.reference);
+      await untilHolder(0, first);
+      const marked = injection.hold('ringWaiterMarked', { owner: reader(1).slot, times: 1 });
+      const second = reader(1).waitFor(read.reference);
+      await marked.arrived();
+      read.finish();
+      await first;
+      marked.release();
+      await second;
+      assertOver(read);
+    });
+
+    it('held after missing the lock, while the holder leaves: the wake is not lost', async () => {
+      const one = pipes.start();
+      const two = pipes.start();
+      const first = reader(0).waitFor(one.reference);
+      await untilHolder(0, first);
+      const missed = injection.hold('ringLockMissed', { owner: reader(1).slot, times: 1 });
+      const second = reader(1).waitFor(two.reference);
+      await missed.arrived();
+      one.finish();
+      await first;
+      missed.release();
+      await untilHolder(1, second);
+      two.finish();
+      await second;
+      assertOver(one, two);
+    });
+
+    it('a woken waiter that needs the ring no more passes the wake on', async () => {
+      const reads = [pipes.start(), pipes.start(), pipes.start()] as const;
+      const first = reader(0).waitFor(reads[0].reference);
+      await untilHolder(0, first);
+      const second = await untilAsleep(1, () => reader(1).waitFor(reads[1].reference));
+      const third = await untilAsleep(2, () => reader(2).waitFor(reads[2].reference));
+      const taken = injection.hold('ringTaken', { owner: reader(0).slot, times: 1 });
+      reads[0].finish();
+      await taken.arrived();
+      reads[1].finish(); // complete before the holder unlocks: it wakes the second, and takes this as well
+      taken.release();
+      await Promise.all([first, second.waiting]);
+      await untilHolder(2, third.waiting);
+      reads[2].finish();
+      await third.waiting;
+      assertOver(...reads);
+    });
+
+    it('the owner’s loop resumes though another has the lock, and the other way round', async () => {
+      const { aio } = rig.backend;
+      const one = pipes.start();
+      const two = pipes.start();
+      const first = reader(0).waitFor(one.reference);
+      await untilHolder(0, first);
+      const own = aio.waits.until(() => aio.waitForReference(two.reference));
+      two.finish();
+      await own;
+      assert.equal(two.result.value, 8);
+      one.finish();
+      await first;
+      assertOver(one);
+    });
+
+    it('D-84: with more completions than are taken at once, each handle gets its own result', async () => {
+      const reads = Array.from({ length: 60 }, () => pipes.start());
+      const last = reads.at(-1) as PipeRead;
+      const waiting = reader(0).waitFor(last.reference);
+      await untilHolder(0, waiting);
+      for (const read of reads) read.finish();
+      await waiting;
+      const { aio } = rig.backend;
+      for (const { reference, result } of reads) {
+        await aio.waits.until(() => aio.waitForReference(reference));
+        assert.equal(result.value, 8);
+      }
+    });
+  });
+}

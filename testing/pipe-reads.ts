@@ -1,0 +1,60 @@
+/**
+ * Reads that are over exactly when the test wants it: of named pipes, through handles. The kernel keeps each
+ * in flight until something is written into its pipe.
+ */
+import { execFileSync } from 'node:child_process';
+import { closeSync, openSync, writeSync } from 'node:fs';
+import { join } from 'node:path';
+import type { WaitReference } from '../src/aio/handle.js';
+import { AioReturn } from '../src/aio/result.js';
+import type { Backend } from '../src/instance/backend.js';
+import { setFileTarget } from '../src/vfd/file-target.js';
+import { writeSample } from './raw-reads.js';
+
+const BYTES = 8;
+
+export interface PipeRead {
+  readonly reference: WaitReference;
+  readonly result: AioReturn;
+  /** Lets the kernel finish it. */
+  finish(): void;
+}
+
+export class PipeReads {
+  readonly #backend: Backend;
+  readonly #directory: string;
+  readonly #descriptors: number[] = [];
+  readonly #memory: number;
+  #next = 0;
+
+  constructor(backend: Backend, directory: string) {
+    this.#backend = backend;
+    this.#directory = directory;
+    this.#memory = backend.files.ioMemory.tryLease(8192);
+  }
+
+  /** Starts a read on behalf of this thread's backend, and submits it. */
+  start(): PipeRead {
+    const { aio, files, rootScope } = this.#backend;
+    const path = join(this.#directory, `pipe-${++this.#next}`);
+    execFileSync('mkfifo', [path]);
+    const fd = openSync(path, 'r+');
+    this.#descriptors.push(fd);
+    const vfd = files.vfds.open(writeSample(this.#directory, 8)); // the I/O needs a file to be named after
+    const result = new AioReturn();
+    const io = aio.acquireBlocking(rootScope, result);
+    const reference = io.waitReference;
+    setFileTarget(io, vfd, 0, BYTES, 0);
+    io.setMemory(files.memory);
+    io.appendIov(this.#memory + this.#next * BYTES, BYTES);
+    aio.startReadv(io, fd, 0);
+    files.vfds.close(vfd);
+    return { reference, result, finish: () => void writeSync(fd, Buffer.alloc(BYTES, 'x')) };
+  }
+
+  /** All reads must be over. */
+  close(): void {
+    this.#backend.files.ioMemory.release(this.#memory, 8192);
+    for (const fd of this.#descriptors) closeSync(fd);
+  }
+}
