@@ -88,6 +88,7 @@ function initializeMemory(memory: AttachedMemory, modules: LoadedModules, log: L
     idleTimeout: settings.ioWorkerIdleTimeout,
     launchInterval: settings.ioWorkerLaunchInterval,
   });
+  memory.native?.adviseNoFork();
   if (settings.ioMethod === 'io_uring' && memory.native !== null)
     setUpRings(new Rings(slots, plan.rings), memory.native.use(), settings.ioUringMemory);
   // The fingerprint is of this thread's registry, so it takes a thread's parts to compute it.

@@ -2,7 +2,7 @@
  * The shared memories of an instance as the addon knows them in this thread: it refuses to let the kernel
  * touch anything else. Registered at the first use, and alive at least until `forget`.
  */
-import type { NativeAddon } from './addon.js';
+import { Advice, type NativeAddon } from './addon.js';
 
 export interface Registration {
   readonly addon: NativeAddon;
@@ -32,6 +32,18 @@ export class RegisteredMemories {
       ids: this.#memories.map((memory) => this.addon.registerMemory(memory)),
       addresses: this.#memories.map((memory) => this.addon.address(memory)),
     });
+  }
+
+  /**
+   * A process that Node starts must not share these pages for the moment between fork and exec: the kernel
+   * would copy them under I/O in flight. For the creator, once.
+   */
+  adviseNoFork(): void {
+    const { addon, control, ids } = this.use();
+    const advise = (id: number, memory: { byteLength: number }): number =>
+      addon.advise(id, 0, memory.byteLength, Advice.NO_FORK);
+    advise(control, this.#control);
+    ids.forEach((id, index) => advise(id, this.#memories[index] as Uint8Array));
   }
 
   /** Nothing of this thread is in flight any more. */
