@@ -6,20 +6,23 @@
 import { readFileSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
 import { PgaioError } from '../base/errors.js';
+import { addDoctorCommand } from './doctor-command.js';
+import type { PackageFacts } from './doctor/report.js';
 import { ExitCode } from './verify/report.js';
 import { addVerifyCommand } from './verify-command.js';
 
-const { version } = JSON.parse(readFileSync(new URL('../../../package.json', import.meta.url), 'utf8')) as {
-  version: string;
-};
+const facts = JSON.parse(
+  readFileSync(new URL('../../../package.json', import.meta.url), 'utf8'),
+) as PackageFacts;
 
 const program = new Command('pgaio')
   .description("PostgreSQL's asynchronous I/O subsystem for Node.js")
-  .version(version)
+  .version(facts.version)
   .exitOverride()
   .configureHelp({ showGlobalOptions: false })
   .showHelpAfterError('(--help shows what there is)');
 addVerifyCommand(program);
+addDoctorCommand(program, facts);
 
 /** For what is written when nobody reads any more; while verifying there is more to do then. */
 process.stdout.on('error', () => undefined);

@@ -12,15 +12,25 @@ export interface Ended {
   readonly stderr: string;
 }
 
+export interface Surroundings {
+  /** Variables beside those of the test. */
+  readonly env?: Readonly<Record<string, string>>;
+  /** Commands of the shell that run before the program, in its process. */
+  readonly shell?: string;
+}
+
 export class Program {
   readonly child: ChildProcess;
   #stdout = '';
   #stderr = '';
 
-  constructor(args: readonly string[]) {
-    this.child = spawn(process.execPath, [main, ...args], {
+  constructor(args: readonly string[], { env = {}, shell = '' }: Surroundings = {}) {
+    const command = [process.execPath, main, ...args];
+    const [program = '', ...rest] =
+      shell === '' ? command : ['/bin/sh', '-c', `${shell}; exec "$@"`, 'sh', ...command];
+    this.child = spawn(program, rest, {
       stdio: ['ignore', 'pipe', 'pipe'],
-      env: { ...process.env, NO_COLOR: '1' },
+      env: { ...process.env, NO_COLOR: '1', ...env },
     });
     this.child.stdout?.on('data', (chunk: Buffer) => (this.#stdout += chunk.toString()));
     this.child.stderr?.on('data', (chunk: Buffer) => (this.#stderr += chunk.toString()));
@@ -46,4 +56,8 @@ export class Program {
 /** Resolves when the program has ended. */
 export function run(...args: string[]): Promise<Ended> {
   return new Program(args).ended();
+}
+
+export function runIn(surroundings: Surroundings, ...args: string[]): Promise<Ended> {
+  return new Program(args, surroundings).ended();
 }
