@@ -11,9 +11,9 @@ const DESCRIPTORS_OF_THE_PROCESS = 32;
 
 type Sizes = Pick<ResolvedSettings, 'maxBackends' | 'ioMaxWorkers' | 'maxFilesPerProcess'>;
 
-/** Rings of an instance with `ioMethod: 'io_uring'`: one for each backend, and the supervisor's. */
+/** Rings of an instance with `ioMethod: 'io_uring'`: one for each backend. */
 export function ringCount({ maxBackends }: Pick<Sizes, 'maxBackends'>): number {
-  return maxBackends + 1;
+  return maxBackends;
 }
 
 /** All but the data files. */

@@ -6,7 +6,7 @@ import { Worker } from 'node:worker_threads';
 import { closeRings, setUpRings } from '../aio/method/io-uring/setup.js';
 import { Rings } from '../aio/method/io-uring/rings.js';
 import { WorkerControl, type WorkerLimits } from '../aio/method/worker/control.js';
-import { PgaioError } from '../base/errors.js';
+import { MethodUnavailableError, PgaioError } from '../base/errors.js';
 import { defaultLogSink, type LogEvent, type LogSink } from '../base/log.js';
 import {
   checkMillis,
@@ -19,7 +19,7 @@ import { setLatch } from '../shmem/latch.js';
 import { createSharedMemory } from '../shmem/segment.js';
 import { DescriptorBudget } from '../vfd/budget.js';
 import { Backend } from './backend.js';
-import { chooseMethod } from './methods.js';
+import { chooseMethod, type MethodChoice } from './methods.js';
 import { createMemories, planInstance, type InstanceHandle } from './shared-state.js';
 import { AttachedMemory, ThreadParts, loadModules, type LoadedModules } from './thread-parts.js';
 
@@ -44,12 +44,28 @@ export async function createInstance(options: CreateOptions = {}): Promise<Insta
   }
 }
 
+interface SharedState {
+  readonly handle: InstanceHandle;
+  readonly loaded: LoadedModules;
+  readonly log: LogSink;
+  /** As the creator sees it. */
+  readonly memory: AttachedMemory;
+}
+
 /** The memory of an instance, ready to be attached to, without any thread. */
-export async function createSharedState(
-  options: CreateOptions,
-): Promise<{ handle: InstanceHandle; loaded: LoadedModules; log: LogSink; memory: AttachedMemory }> {
+export async function createSharedState(options: CreateOptions): Promise<SharedState> {
+  const asked = options.ioMethod ?? 'worker';
+  try {
+    return await createWith(chooseMethod(asked), options);
+  } catch (error) {
+    if (asked !== 'auto' || !(error instanceof MethodUnavailableError)) throw error;
+    return createWith({ name: 'worker', reason: error.message }, options); // it works, but not so many rings
+  }
+}
+
+async function createWith(method: MethodChoice, options: CreateOptions): Promise<SharedState> {
   const { log = defaultLogSink, modules = [], injection = null, ...given } = options;
-  const settings = resolveSettings(given, chooseMethod(given.ioMethod ?? 'worker'));
+  const settings = resolveSettings(given, method);
   const handle: InstanceHandle = {
     control: createSharedMemory(planInstance(settings).plan.words * 4),
     memories: createMemories(settings),
@@ -90,7 +106,7 @@ function initializeMemory(memory: AttachedMemory, modules: LoadedModules, log: L
   });
   memory.native?.adviseNoFork();
   if (settings.ioMethod === 'io_uring' && memory.native !== null)
-    setUpRings(new Rings(slots, plan.rings), memory.native.use(), settings.ioUringMemory);
+    setUpRings(new Rings(slots, plan.rings), memory.native.use(), settings);
   // The fingerprint is of this thread's registry, so it takes a thread's parts to compute it.
   const parts = new ThreadParts(memory, slots.supervisorSlot, modules, log);
   memory.header.initialize(memory.layout, parts.fingerprint);

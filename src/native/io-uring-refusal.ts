@@ -5,7 +5,7 @@
 import { readFileSync } from 'node:fs';
 import { constants, release } from 'node:os';
 import { descriptorsNeeded, ringCount } from '../base/descriptor-need.js';
-import { resolveSettings } from '../base/settings.js';
+import { resolveSettings, type ResolvedSettings } from '../base/settings.js';
 import { getSystemErrorMessage } from '../base/system-errors.js';
 import { Limit, loadAddon, whyNoAddon, type NativeAddon } from './addon.js';
 
@@ -109,7 +109,11 @@ export function ringBytes(entries: number): number {
 
 /** What an instance with the default settings needs. */
 export function defaultNeed(): SetupNeed {
-  const settings = resolveSettings({}, { name: 'io_uring', reason: '' });
+  return setupNeed(resolveSettings({}, { name: 'io_uring', reason: '' }));
+}
+
+/** What an instance with these settings needs. */
+export function setupNeed(settings: ResolvedSettings): SetupNeed {
   return {
     descriptors: descriptorsNeeded(settings),
     lockedBytes: ringCount(settings) * ringBytes(settings.ioMaxConcurrency),

@@ -45,7 +45,7 @@ forEachMethod((method) => {
     using cluster = clusterWith('good', 'zero');
     const { code, stdout, stderr } = await run('verify', '--method', method, cluster.path);
     assert.equal(code, 0);
-    assert.match(stdout, /^1 file, 2 blocks, 16\.0 kB in .* method (worker|sync)/m);
+    assert.match(stdout, /^1 file, 2 blocks, 16\.0 kB in .* method (io_uring|worker|sync)/m);
     assert.match(stdout, /^No bad blocks\.$/m);
     assert.match(stderr, new RegExp(`verifying with method ${method}`));
   });

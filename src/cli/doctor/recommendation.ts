@@ -1,6 +1,6 @@
 /** Which settings suit this machine, as `createInstance` takes them, and which method `auto` takes. */
-import type { InstanceSettings, IoMethodName, ResolvedSettings } from '../../base/settings.js';
-import type { IoUringSupport } from '../../native/io-uring-support.js';
+import type { InstanceSettings, ResolvedSettings } from '../../base/settings.js';
+import type { MethodChoice } from '../../instance/methods.js';
 import type { FileSystemKind } from './file-systems.js';
 import { maxFilesFor } from './limits.js';
 import { buffersFor, memoryOf, workersFor, type MemoryFacts } from './machine.js';
@@ -10,16 +10,6 @@ export interface Recommendation {
   readonly settings: InstanceSettings;
   /** Why, by setting. */
   readonly reasons: Readonly<Record<string, string>>;
-}
-
-export interface MethodChoice {
-  readonly name: IoMethodName;
-  readonly reason: string;
-}
-
-export function autoMethod(support: IoUringSupport): MethodChoice {
-  if (support.available) return { name: 'io_uring', reason: 'it works here' };
-  return { name: 'worker', reason: support.message };
 }
 
 export interface Circumstances {

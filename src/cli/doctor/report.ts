@@ -19,7 +19,8 @@ import {
   memoryHere,
 } from './machine.js';
 import { checkDataDirectory, checkFileSystem, checkPath, findPlace, type Place } from './place.js';
-import { autoMethod, recommend, type MethodChoice } from './recommendation.js';
+import { autoMethod, type MethodChoice } from '../../instance/methods.js';
+import { recommend } from './recommendation.js';
 
 /** The same for the program that asks with `--json`: names are added, never changed. */
 export interface DoctorReport {

@@ -1,7 +1,8 @@
 /** Makes the rings of an instance, in the thread that creates it, and closes them again. */
 import { constants } from 'node:os';
 import { MethodUnavailableError } from '../../../base/errors.js';
-import type { RingMemory } from '../../../base/settings.js';
+import type { ResolvedSettings } from '../../../base/settings.js';
+import { describeSetupFailure, setupNeed } from '../../../native/io-uring-refusal.js';
 import { RingOut, type NativeAddon } from '../../../native/addon.js';
 import type { Registration } from '../../../native/registered-memories.js';
 import type { Rings } from './rings.js';
@@ -10,7 +11,9 @@ const { EINVAL, EOVERFLOW } = constants.errno;
 const MAPPED = -1;
 
 /** All rings, or an error that says why not. */
-export function setUpRings(rings: Rings, native: Registration, memory: RingMemory): void {
+export function setUpRings(rings: Rings, native: Registration, settings: ResolvedSettings): void {
+  const { ioUringMemory: memory } = settings;
+  const need = setupNeed(settings);
   let mapped = memory === 'mapped';
   for (let ring = 0; ring < rings.region.count; ring++) {
     let result = setUpRing(rings, ring, native, mapped);
@@ -20,7 +23,13 @@ export function setUpRings(rings: Rings, native: Registration, memory: RingMemor
     }
     if (result >= 0) continue;
     closeRings(rings, native.addon, ring);
-    throw new MethodUnavailableError(`io_uring_setup failed with errno ${-result}`);
+    const { message, hint } = describeSetupFailure(-result, need);
+    throw new MethodUnavailableError(
+      `ring ${ring + 1} of ${rings.region.count} could not be set up: ${message}`,
+      {
+        hint,
+      },
+    );
   }
 }
 
