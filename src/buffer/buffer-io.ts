@@ -1,6 +1,11 @@
 /**
  * The right to read a page in: claiming it, tying it to an I/O, ending it. PostgreSQL's StartBufferIO and
  * TerminateBufferIO, the latter also for I/O that another thread completes.
+ *
+ * Whose a claim is, while no I/O is tied to it, stands in the claimer's bits (holdings.ts), each written
+ * directly behind the swap that it records. From the swap that ties the claim to an I/O on it is the I/O's,
+ * and so is the pin that the same swap adds: the claimer's bit is cleared, and whoever completes the I/O
+ * ends both.
  */
 import { broadcast, CONDITION_WORDS_MAX } from '../shmem/condition.js';
 import type { SegmentPlan } from '../shmem/segment.js';
@@ -18,6 +23,7 @@ import {
   VALID,
   WAITERS,
 } from './descriptor.js';
+import { claimsOf } from './holdings.js';
 import type { BufferRegion } from './pool.js';
 
 const { state: STATE } = DescriptorLayout.at;
@@ -44,16 +50,19 @@ export class BufferIo {
   readonly #words: SharedWords;
   readonly #region: BufferRegion;
   readonly #conditions: number;
+  /** First word of this slot's claims; only backends claim. */
+  readonly #claims: number;
   /** The reference that the last IN_PROGRESS claim met, if `hasReference`. */
   ioHandle = 0;
   ioGeneration = 0;
   hasReference = false;
 
-  constructor(slots: Slots, region: BufferRegion, conditions: number) {
+  constructor(slots: Slots, slot: number, region: BufferRegion, conditions: number) {
     this.#slots = slots;
     this.#words = slots.words;
     this.#region = region;
     this.#conditions = conditions;
+    this.#claims = claimsOf(region.holdings, slot);
   }
 
   #stateWord(buffer: number): number {
@@ -70,6 +79,8 @@ export class BufferIo {
 
   /** Claims the right to read the page of a buffer that the caller has pinned. Never waits. */
   claim(buffer: number): Claim {
+    const { array } = this.#words;
+    const bits = this.#claims + (buffer >>> 5);
     const word = this.#stateWord(buffer);
     let state = this.#words.get(word); // validated by the swap, or by whoever waits for it
     for (;;) {
@@ -79,7 +90,10 @@ export class BufferIo {
         return Claim.IN_PROGRESS;
       }
       const seen = this.#words.compareExchange(word, state, state | IO_IN_PROGRESS);
-      if (seen === state) return Claim.READY;
+      if (seen === state) {
+        array[bits]! |= 1 << (buffer & 31);
+        return Claim.READY;
+      }
       state = seen;
     }
   }
@@ -97,6 +111,8 @@ export class BufferIo {
 
   /** Ties the claim to an I/O, which gets a pin of its own: the issuer may let go of the buffer. */
   attach(buffer: number, ioHandle: number, ioGeneration: number): void {
+    const { array } = this.#words;
+    const bits = this.#claims + (buffer >>> 5);
     const io = this.#region.io + buffer * BufferIoLayout.words;
     this.#words.set(io + BufferIoLayout.at.ioHandle, ioHandle);
     this.#words.set(io + BufferIoLayout.at.ioGeneration, ioGeneration);
@@ -104,7 +120,10 @@ export class BufferIo {
     let state = this.#words.get(word);
     for (;;) {
       const seen = this.#words.compareExchange(word, state, (state | IO_REFERENCE) + PIN_ONE);
-      if (seen === state) return;
+      if (seen === state) {
+        array[bits]! &= ~(1 << (buffer & 31));
+        return;
+      }
       state = seen;
     }
   }
@@ -141,13 +160,30 @@ export class BufferIo {
     );
   }
 
-  /** Ends a claim that no I/O was tied to. */
+  /** Ends a claim of this backend that no I/O was tied to. */
   giveUp(buffer: number): void {
+    this.#giveUpFor(this.#claims, buffer);
+  }
+
+  /** For the supervisor: the same for a backend whose thread has ended, if it has claimed the buffer. */
+  giveUpOf(dead: number, buffer: number): void {
+    const claims = claimsOf(this.#region.holdings, dead);
+    if (((this.#words.get(claims + (buffer >>> 5)) >>> (buffer & 31)) & 1) !== 0) {
+      this.#giveUpFor(claims, buffer);
+    }
+  }
+
+  #giveUpFor(claims: number, buffer: number): void {
+    const { array } = this.#words;
+    const bits = claims + (buffer >>> 5);
     const word = this.#stateWord(buffer);
     let state = this.#words.get(word);
     for (;;) {
       const seen = this.#words.compareExchange(word, state, this.#ended(state, false));
-      if (seen === state) break;
+      if (seen === state) {
+        array[bits]! &= ~(1 << (buffer & 31));
+        break;
+      }
       state = seen;
     }
     if ((state & WAITERS) !== 0) broadcast(this.#slots, this.#condition(buffer));
