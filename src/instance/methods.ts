@@ -1,8 +1,9 @@
 /** Which I/O methods there are, and how a backend gets the operations of its instance's one. */
-import type { IoMethodOps } from '../aio/method/method.js';
+import type { IoMethodOps, MethodRecovery } from '../aio/method/method.js';
 import { syncMethod } from '../aio/method/sync.js';
 import { WorkerControl } from '../aio/method/worker/control.js';
 import { WorkerMethod } from '../aio/method/worker/method.js';
+import { runDequeued } from '../aio/method/worker/run.js';
 import { MethodUnavailableError } from '../base/errors.js';
 import { checkMethodName, type IoMethodName } from '../base/settings.js';
 import type { ThreadParts } from './thread-parts.js';
@@ -40,4 +41,14 @@ export function methodOps(parts: ThreadParts): IoMethodOps {
     case 'io_uring':
       throw new MethodUnavailableError(NO_IO_URING);
   }
+}
+
+/** For the supervisor: what the method does for backends whose thread has ended. */
+export function methodRecovery(parts: ThreadParts): MethodRecovery {
+  const { thread, memory } = parts;
+  if (memory.handle.settings.ioMethod === 'worker') {
+    return new WorkerMethod(thread, new WorkerControl(memory.slots, memory.plan.workers));
+  }
+  // Nobody else runs what was its issuer's to run.
+  return { submitAgain: (io, generation) => void runDequeued(thread, io, generation), waitOne: null };
 }
