@@ -2,10 +2,9 @@
  * The right to read a page in: claiming it, tying it to an I/O, ending it. PostgreSQL's StartBufferIO and
  * TerminateBufferIO, the latter also for I/O that another thread completes.
  *
- * Whose a claim is, while no I/O is tied to it, stands in the claimer's bits (holdings.ts), each written
- * directly behind the swap that it records. From the swap that ties the claim to an I/O on it is the I/O's,
- * and so is the pin that the same swap adds: the claimer's bit is cleared, and whoever completes the I/O
- * ends both.
+ * Whose a claim is, while no I/O is tied to it, stands in the claimer's holdings, written directly behind the
+ * swap that makes the claim. From the swap that ties it to an I/O on it is the I/O's, and so is the pin that
+ * the same swap adds: whoever completes the I/O ends both.
  */
 import { broadcast, CONDITION_WORDS_MAX } from '../shmem/condition.js';
 import type { SegmentPlan } from '../shmem/segment.js';
@@ -23,7 +22,7 @@ import {
   VALID,
   WAITERS,
 } from './descriptor.js';
-import { claimsOf } from './holdings.js';
+import { Holding, holdingsOf } from './holdings.js';
 import type { BufferRegion } from './pool.js';
 
 const { state: STATE } = DescriptorLayout.at;
@@ -50,8 +49,8 @@ export class BufferIo {
   readonly #words: SharedWords;
   readonly #region: BufferRegion;
   readonly #conditions: number;
-  /** First word of this slot's claims; only backends claim. */
-  readonly #claims: number;
+  /** What this slot has of each buffer. */
+  readonly #holdings: Uint8Array;
   /** The reference that the last IN_PROGRESS claim met, if `hasReference`. */
   ioHandle = 0;
   ioGeneration = 0;
@@ -62,7 +61,7 @@ export class BufferIo {
     this.#words = slots.words;
     this.#region = region;
     this.#conditions = conditions;
-    this.#claims = claimsOf(region.holdings, slot);
+    this.#holdings = holdingsOf(slots.words, region.holdings, slots.region.maxBackends, slot);
   }
 
   #stateWord(buffer: number): number {
@@ -79,8 +78,7 @@ export class BufferIo {
 
   /** Claims the right to read the page of a buffer that the caller has pinned. Never waits. */
   claim(buffer: number): Claim {
-    const { array } = this.#words;
-    const bits = this.#claims + (buffer >>> 5);
+    const holdings = this.#holdings;
     const word = this.#stateWord(buffer);
     let state = this.#words.get(word); // validated by the swap, or by whoever waits for it
     for (;;) {
@@ -91,7 +89,7 @@ export class BufferIo {
       }
       const seen = this.#words.compareExchange(word, state, state | IO_IN_PROGRESS);
       if (seen === state) {
-        array[bits]! |= 1 << (buffer & 31);
+        holdings[buffer] = Holding.CLAIMED;
         return Claim.READY;
       }
       state = seen;
@@ -111,8 +109,7 @@ export class BufferIo {
 
   /** Ties the claim to an I/O, which gets a pin of its own: the issuer may let go of the buffer. */
   attach(buffer: number, ioHandle: number, ioGeneration: number): void {
-    const { array } = this.#words;
-    const bits = this.#claims + (buffer >>> 5);
+    const holdings = this.#holdings;
     const io = this.#region.io + buffer * BufferIoLayout.words;
     this.#words.set(io + BufferIoLayout.at.ioHandle, ioHandle);
     this.#words.set(io + BufferIoLayout.at.ioGeneration, ioGeneration);
@@ -121,7 +118,7 @@ export class BufferIo {
     for (;;) {
       const seen = this.#words.compareExchange(word, state, (state | IO_REFERENCE) + PIN_ONE);
       if (seen === state) {
-        array[bits]! &= ~(1 << (buffer & 31));
+        holdings[buffer] = Holding.PINNED;
         return;
       }
       state = seen;
@@ -162,26 +159,17 @@ export class BufferIo {
 
   /** Ends a claim of this backend that no I/O was tied to. */
   giveUp(buffer: number): void {
-    this.#giveUpFor(this.#claims, buffer);
+    this.giveUpFrom(this.#holdings, buffer);
   }
 
-  /** For the supervisor: the same for a backend whose thread has ended, if it has claimed the buffer. */
-  giveUpOf(dead: number, buffer: number): void {
-    const claims = claimsOf(this.#region.holdings, dead);
-    if (((this.#words.get(claims + (buffer >>> 5)) >>> (buffer & 31)) & 1) !== 0) {
-      this.#giveUpFor(claims, buffer);
-    }
-  }
-
-  #giveUpFor(claims: number, buffer: number): void {
-    const { array } = this.#words;
-    const bits = claims + (buffer >>> 5);
+  /** The same, by whose holdings say that there is such a claim; for the supervisor, those of a dead backend. */
+  giveUpFrom(holdings: Uint8Array, buffer: number): void {
     const word = this.#stateWord(buffer);
     let state = this.#words.get(word);
     for (;;) {
       const seen = this.#words.compareExchange(word, state, this.#ended(state, false));
       if (seen === state) {
-        array[bits]! &= ~(1 << (buffer & 31));
+        holdings[buffer] = Holding.PINNED;
         break;
       }
       state = seen;

@@ -12,8 +12,8 @@
  * backend's victims are neighbours in memory, so that a combined read is one piece.
  *
  * A backend's thread may end anywhere outside the partition locks, which are critical sections. Which shared
- * pins it has stands in its bits (holdings.ts): set directly behind the compare-and-swap that adds the pin,
- * victims' included, and cleared directly behind the subtraction that drops it. A victim that is in nobody's
+ * pins it has stands in its holdings: written directly behind the compare-and-swap that adds the pin, victims'
+ * included, and directly behind the subtraction that drops it. A victim that is in nobody's
  * table any more is an unpinned buffer like those that never had a block, once its pin is dropped; one that
  * is in the table already is a block that nobody has read.
  */
@@ -39,7 +39,7 @@ import {
   VALID,
   type ForkTag,
 } from './descriptor.js';
-import { pinsOf, planHoldings, type HoldingsRegion } from './holdings.js';
+import { Holding, holdingsOf, planHoldings, type HoldingsRegion } from './holdings.js';
 import { PrivatePins } from './private-pins.js';
 
 const { state: STATE, next: NEXT, block: BLOCK, relation: RELATION } = DescriptorLayout.at;
@@ -109,8 +109,8 @@ export class BufferPool {
   private readonly buckets: number;
   private readonly bucketMask: number;
   private readonly clockRun: number;
-  /** First word of this slot's pins. */
-  private readonly pinBits: number;
+  /** What this slot has of each buffer. */
+  private readonly holdings: Uint8Array;
   private handPosition = 0;
   private handLeft = 0;
 
@@ -126,7 +126,7 @@ export class BufferPool {
     this.buckets = region.buckets;
     this.bucketMask = region.bucketCount - 1;
     this.clockRun = Math.max(1, Math.min(CLOCK_RUN_MAX, region.count >>> 4));
-    this.pinBits = pinsOf(region.holdings, slot);
+    this.holdings = holdingsOf(slots.words, region.holdings, slots.region.maxBackends, slot);
     this.pins = new PrivatePins(region.count);
     this.entries = this.pins.entries;
   }
@@ -153,7 +153,7 @@ export class BufferPool {
    * third of a hit): no pin of ours yet, the swap succeeds, the tag is the block's.
    */
   lookup(tag: ForkTag, block: number, scope: Scope): number {
-    const { array, entries } = this;
+    const { array, entries, holdings } = this;
     const { relation } = tag;
     let link = array[this.buckets + ((block + tag.hashBase) & this.bucketMask)] as number;
     for (let steps = 0; link !== 0 && steps < LOOKUP_STEPS_MAX; steps++) {
@@ -165,7 +165,7 @@ export class BufferPool {
         const pinned = (state & USAGE_MASK) < USAGE_MAX ? state + (USAGE_ONE + PIN_ONE) : state + PIN_ONE;
         const unpinned = entries[buffer * 2] === 0 && (state & TAG_VALID) !== 0;
         if (unpinned && this.compareExchange(base + STATE, state, pinned) === state) {
-          array[this.pinBits + (buffer >>> 5)]! |= 1 << (buffer & 31);
+          holdings[buffer] = Holding.PINNED;
           if (this.isTagged(base, tag, block)) {
             entries[buffer * 2] = 1;
             entries[buffer * 2 + 1] = scope.id;
@@ -210,15 +210,14 @@ export class BufferPool {
 
   /** Adds a shared pin if the tag is valid, and raises the usage count; the new state, or 0. */
   private tryPinShared(buffer: number, base: number): number {
-    const { array } = this;
-    const bits = this.pinBits + (buffer >>> 5);
+    const { array, holdings } = this;
     let state = array[base + STATE] as number; // validated by the swap
     for (;;) {
       if ((state & TAG_VALID) === 0) return 0;
       const pinned = (state & USAGE_MASK) < USAGE_MAX ? state + (USAGE_ONE + PIN_ONE) : state + PIN_ONE;
       const seen = this.compareExchange(base + STATE, state, pinned);
       if (seen === state) {
-        array[bits]! |= 1 << (buffer & 31);
+        holdings[buffer] = Holding.PINNED;
         return pinned;
       }
       state = seen;
@@ -227,15 +226,13 @@ export class BufferPool {
 
   /** Drops this slot's shared pin. */
   private dropShared(buffer: number, base: number): void {
-    const { array } = this;
-    const bits = this.pinBits + (buffer >>> 5);
+    const { holdings } = this;
     this.subtract(base + STATE, PIN_ONE);
-    array[bits]! &= ~(1 << (buffer & 31));
+    holdings[buffer] = Holding.NONE;
   }
 
   unpin(buffer: number, scope: Scope): void {
-    const { array, entries } = this;
-    const bits = this.pinBits + (buffer >>> 5);
+    const { entries, holdings } = this;
     if (entries[buffer * 2] === 1 && entries[buffer * 2 + 1] === scope.id) {
       entries[buffer * 2] = 0;
       scope.pinCount--;
@@ -243,7 +240,7 @@ export class BufferPool {
       return;
     }
     this.subtract(this.descriptors + (buffer << DESCRIPTOR_SHIFT) + STATE, PIN_ONE);
-    array[bits]! &= ~(1 << (buffer & 31));
+    holdings[buffer] = Holding.NONE;
   }
 
   // --- giving a block a buffer -------------------------------------------------------------------
@@ -326,10 +323,9 @@ export class BufferPool {
       state = seen;
     }
     if ((state & TAG_VALID) !== 0) return this.tryEvict(buffer, base);
-    const { array } = this;
-    const bits = this.pinBits + (buffer >>> 5);
+    const { holdings } = this;
     if (this.compareExchange(base + STATE, state, PIN_ONE) !== state) return false;
-    array[bits]! |= 1 << (buffer & 31);
+    holdings[buffer] = Holding.PINNED;
     return true;
   }
 
@@ -345,7 +341,7 @@ export class BufferPool {
       this.unlockPartition(lock);
       return false;
     }
-    array[this.pinBits + (buffer >>> 5)]! |= 1 << (buffer & 31);
+    this.holdings[buffer] = Holding.PINNED;
     this.unlink(bucket, buffer);
     array[base + NEXT] = 0;
     this.unlockPartition(lock);
@@ -374,14 +370,12 @@ export class BufferPool {
   private lockPartition(bucket: number): number {
     const partition = ((bucket - this.buckets) >>> PARTITION_RUN_SHIFT) & (PARTITIONS - 1);
     const lock = this.region.locks + partition * CACHE_LINE_WORDS;
-    this.slots.enterCritical(this.slot);
     lockSpin(this.slots, lock, this.slot);
     return lock;
   }
 
   private unlockPartition(lock: number): void {
-    unlockSpin(this.slots, lock);
-    this.slots.leaveCritical(this.slot);
+    unlockSpin(this.slots, lock, this.slot);
   }
 
   private allPinned(): never {

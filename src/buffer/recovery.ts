@@ -5,7 +5,7 @@
 import type { Slots } from '../shmem/slots.js';
 import type { BufferIo } from './buffer-io.js';
 import { DESCRIPTOR_SHIFT, DescriptorLayout, PIN_ONE } from './descriptor.js';
-import { pinsOf } from './holdings.js';
+import { Holding, holdingsOf } from './holdings.js';
 import type { BufferRegion } from './pool.js';
 
 /**
@@ -15,15 +15,11 @@ import type { BufferRegion } from './pool.js';
  */
 export function releaseBuffersOf(slots: Slots, dead: number, region: BufferRegion, bufferIo: BufferIo): void {
   const { words } = slots;
-  const pins = pinsOf(region.holdings, dead);
-  for (let word = 0; word * 32 < region.count; word++) {
-    let left = words.get(pins + word);
-    while (left !== 0) {
-      const buffer = word * 32 + (31 - Math.clz32(left & -left));
-      left &= left - 1;
-      bufferIo.giveUpOf(dead, buffer);
-      words.sub(region.descriptors + (buffer << DESCRIPTOR_SHIFT) + DescriptorLayout.at.state, PIN_ONE);
-    }
-    words.set(pins + word, 0);
+  const holdings = holdingsOf(words, region.holdings, slots.region.maxBackends, dead);
+  for (let buffer = 0; buffer < region.count; buffer++) {
+    if (holdings[buffer] === Holding.NONE) continue;
+    if (holdings[buffer] === Holding.CLAIMED) bufferIo.giveUpFrom(holdings, buffer);
+    words.sub(region.descriptors + (buffer << DESCRIPTOR_SHIFT) + DescriptorLayout.at.state, PIN_ONE);
+    holdings[buffer] = Holding.NONE;
   }
 }

@@ -144,13 +144,11 @@ export class IoMemory {
   }
 
   #lock(): void {
-    this.#slots.enterCritical(this.#slot);
     lockSpin(this.#slots, this.#region.start + AT.lock, this.#slot);
   }
 
   #unlock(): void {
-    unlockSpin(this.#slots, this.#region.start + AT.lock);
-    this.#slots.leaveCritical(this.#slot);
+    unlockSpin(this.#slots, this.#region.start + AT.lock, this.#slot);
   }
 
   #isUsed(unit: number): boolean {

@@ -173,20 +173,25 @@ export class Slots {
 
   /**
    * Critical sections: a thread that dies between these two leaves shared state torn, and the instance
-   * crashes. They are few: see the callers. Plain writes: the atomic operations inside the section order
+   * crashes. They are few: the holders of spin locks, and the queue's producers. Plain writes: the atomic operations inside the section order
    * them, and others look only after the thread has ended.
    */
   enterCritical(slot: number): void {
-    const word = this.base(slot) + SlotLayout.at.criticalSections;
+    const word = this.criticalWord(slot);
     this.words.set(word, this.words.get(word) + 1);
   }
 
   leaveCritical(slot: number): void {
-    const word = this.base(slot) + SlotLayout.at.criticalSections;
+    const word = this.criticalWord(slot);
     this.words.set(word, this.words.get(word) - 1);
   }
 
   inCritical(slot: number): boolean {
-    return this.words.load(this.base(slot) + SlotLayout.at.criticalSections) !== 0;
+    return this.words.load(this.criticalWord(slot)) !== 0;
+  }
+
+  /** Where a slot's critical sections are counted. */
+  criticalWord(slot: number): number {
+    return this.base(slot) + SlotLayout.at.criticalSections;
   }
 }

@@ -92,7 +92,6 @@ export class FileTable {
   acquire(file: FileIdentity): number {
     if (Buffer.byteLength(file.path) > PATH_BYTES_MAX) return -1;
     const hash = hashOf(file);
-    this.#slots.enterCritical(this.#slot);
     lockSpin(this.#slots, this.#region.lock, this.#slot);
     try {
       const { count } = this.#region;
@@ -117,8 +116,7 @@ export class FileTable {
       }
       return free;
     } finally {
-      unlockSpin(this.#slots, this.#region.lock);
-      this.#slots.leaveCritical(this.#slot);
+      unlockSpin(this.#slots, this.#region.lock, this.#slot);
     }
   }
 
