@@ -2,7 +2,7 @@
  * Which buffers a backend has pinned, and which of them it has claimed without an I/O yet: a byte a buffer
  * and slot in shared memory, for the supervisor, which gives them back when the backend's thread has ended.
  * How often a buffer is pinned, and for which scope, is the thread's own business (private-pins.ts). A byte,
- * because that is written without being read: bits cost a hit four times as much.
+ * because that is written without being read: a bit is not (see decision 0008).
  *
  * Who writes: the slot's own thread, plainly; the supervisor once that has ended. What orders a byte is its
  * place in the code: it is written directly behind the operation that takes or gives back the pin or the
