@@ -1,159 +1,28 @@
 /** One backend of testing/stress.ts: does what its seed says, and checks every page that it is given. */
 import { parentPort, workerData } from 'node:worker_threads';
-import { readFileSync } from 'node:fs';
-import { InstanceCrashedError, PgaioError } from '../src/base/errors.js';
-import type { Backend } from '../src/instance/backend.js';
+import { InstanceCrashedError } from '../src/base/errors.js';
 import { attachInstance } from '../src/instance/instance.js';
-import type { SmgrRelation } from '../src/smgr/smgr.js';
-import { seededRandom, type Random } from './random.js';
-import { stampOf } from './relations.js';
+import { seededRandom } from './random.js';
 import type { StressThreadInput, StressThreadReport } from './stress.js';
+import { isDoubleDeath, StressWork } from './stress-work.js';
 
 const input = workerData as StressThreadInput;
-const BLOCK = 8192;
-
-class StressThread {
-  readonly #backend: Backend;
-  readonly #random: Random;
-  readonly #relations: readonly { relation: SmgrRelation; blocks: number; path: string }[];
-  blocks = 0;
-
-  constructor(backend: Backend, random: Random) {
-    this.#backend = backend;
-    this.#random = random;
-    this.#relations = input.relations.map(({ locator, blocks }) => ({
-      relation: backend.openRelation(input.dataDirectory, locator),
-      blocks,
-      path: `${input.dataDirectory}/base/${locator.database}/${locator.relation}`,
-    }));
-  }
-
-  async run(operations: number): Promise<void> {
-    const kinds = [
-      () => this.#single(),
-      () => this.#severalAtOnce(),
-      () => this.#stream(),
-      () => this.#streamBlocking(),
-      () => this.#file(),
-      () => this.#leaveEarly(),
-      () => this.#closeDescriptors(),
-    ];
-    for (let done = 0; done < operations; done++) {
-      await this.#random.pick(kinds)();
-      if (done % 10 === 9) report({ done: { blocks: this.blocks, operations: done } });
-      this.blocks = done % 10 === 9 ? 0 : this.blocks;
-    }
-  }
-
-  #expect(page: Uint8Array, relation: number, block: number): void {
-    const stamp = stampOf(page);
-    if (stamp.block !== block || stamp.relation !== relation) {
-      throw new Error(
-        `block ${block} of ${relation} is the page of block ${stamp.block} of ${stamp.relation}`,
-      );
-    }
-    this.blocks++;
-  }
-
-  async #single(): Promise<void> {
-    const { relation, blocks } = this.#random.pick(this.#relations);
-    const block = this.#random.below(blocks);
-    const buffer = await this.#backend.readBlock(relation, block);
-    this.#expect(buffer.page, relation.locator.relation, block);
-    buffer.release();
-  }
-
-  async #severalAtOnce(): Promise<void> {
-    await Promise.all([this.#single(), this.#single(), this.#stream(), this.#file()]);
-  }
-
-  /** Runs of neighbours, jumps, and the same block twice. */
-  #someBlocks(limit: number): number[] {
-    const list: number[] = [];
-    while (list.length < 40 && !this.#random.chance(0.1)) {
-      const first = this.#random.below(limit);
-      const run = 1 + this.#random.below(12);
-      for (let block = first; block < Math.min(limit, first + run); block++) list.push(block);
-      if (this.#random.chance(0.2)) list.push(first);
-    }
-    return list;
-  }
-
-  async #stream(): Promise<void> {
-    const { relation, blocks } = this.#random.pick(this.#relations);
-    const list = this.#someBlocks(blocks);
-    let asked = 0;
-    let got = 0;
-    for await (const buffer of this.#backend.readStream(relation, { nextBlock: () => list[asked++] ?? -1 })) {
-      if (buffer.block !== list[got])
-        throw new Error(`block ${buffer.block} came in place of ${list[got] ?? -1}`);
-      this.#expect(buffer.page, relation.locator.relation, buffer.block);
-      got++;
-    }
-    if (got !== list.length) throw new Error(`${got} of ${list.length} blocks came`);
-  }
-
-  async #streamBlocking(): Promise<void> {
-    const { relation, blocks } = this.#random.pick(this.#relations);
-    const list = this.#someBlocks(blocks);
-    let asked = 0;
-    const stream = this.#backend.readStream(relation, { nextBlock: () => list[asked++] ?? -1 });
-    for (const block of list) {
-      const buffer = stream.nextBlocking();
-      if (buffer?.block !== block) throw new Error(`block ${buffer?.block ?? -1} came in place of ${block}`);
-      this.#expect(buffer.page, relation.locator.relation, block);
-    }
-    if (stream.nextBlocking() !== null) throw new Error('more blocks came than were asked for');
-  }
-
-  async #leaveEarly(): Promise<void> {
-    const { relation } = this.#random.pick(this.#relations);
-    let left = this.#random.below(20);
-    await this.#backend.scope(async (scope) => {
-      for await (const buffer of this.#backend.readStream(relation, { scope })) {
-        this.#expect(buffer.page, relation.locator.relation, buffer.block);
-        if (left-- === 0) break;
-      }
-    });
-  }
-
-  async #file(): Promise<void> {
-    const { path, blocks } = this.#random.pick(this.#relations);
-    const file = this.#backend.openFile(path);
-    try {
-      const position = this.#random.below(blocks * BLOCK);
-      const length = this.#random.below(3 * BLOCK);
-      const bytes = await file.read(position, length);
-      const whole = readFileSync(path).subarray(position, position + length);
-      if (Buffer.compare(bytes, whole) !== 0)
-        throw new Error(`${length} bytes at ${position} of ${path} are others`);
-    } finally {
-      file.close();
-    }
-  }
-
-  async #closeDescriptors(): Promise<void> {
-    this.#backend.parts.vfds.closeDescriptors();
-  }
-}
 
 function report(message: StressThreadReport): void {
   parentPort?.postMessage(message);
 }
 
-/** An I/O whose worker was killed twice fails, as it should: the operation is what is lost. */
-function isDoubleDeath(error: unknown): boolean {
-  return error instanceof PgaioError && error.code === 'ERR_PGAIO_READ_EIO';
-}
-
 async function main(): Promise<void> {
   const backend = await attachInstance(input.handle);
-  const thread = new StressThread(backend, seededRandom(input.seed));
+  const work = new StressWork(backend, seededRandom(input.seed), input);
   try {
-    for (let left = input.operations; left > 0; left -= 10) {
-      await thread.run(10).catch((error: unknown) => {
+    for (let done = 1; done <= input.operations; done++) {
+      await work.step().catch((error: unknown) => {
         if (!isDoubleDeath(error)) throw error;
       });
+      if (done % 10 !== 0) continue;
+      report({ done: { blocks: work.blocks, operations: done } });
+      work.blocks = 0;
     }
     const { buffersPinned } = backend.buffers.pool.pins;
     if (buffersPinned > 0) report({ failed: `${buffersPinned} buffers are still pinned` });

@@ -11,6 +11,7 @@ import type { InstanceHandle } from '../src/instance/shared-state.js';
 import { leaksOf } from './leaks.js';
 import { seededRandom } from './random.js';
 import { DataDirectory } from './relations.js';
+import type { StressData } from './stress-work.js';
 
 export interface StressOptions {
   seed: number;
@@ -22,11 +23,9 @@ export interface StressOptions {
   killChance: number;
 }
 
-export interface StressThreadInput {
+export interface StressThreadInput extends StressData {
   handle: InstanceHandle;
   seed: number;
-  dataDirectory: string;
-  relations: { locator: { database: number; relation: number }; blocks: number }[];
   operations: number;
 }
 

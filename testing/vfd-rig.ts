@@ -19,7 +19,7 @@ export class VfdRig {
   /** `stock`: descriptors beyond every thread's floor. */
   constructor(stock: number, entries = 16) {
     this.shared = makeShared((plan) => ({
-      files: FileTable.plan(plan, entries),
+      files: FileTable.plan(plan, 8, entries),
       budget: DescriptorBudget.plan(plan, 8),
     }));
     DescriptorBudget.initialize(this.shared.words, this.shared.regions.budget, stock, 0);

@@ -18,9 +18,12 @@ export interface AioCallback {
   readonly name: string;
   /** In the issuer, inside the start call, before others can see the I/O as STAGED. */
   stage?(io: IoHandle, data: number): void;
-  /** In whichever thread completes. May refine `result` for the callbacks behind it. May run twice after a death. */
+  /**
+   * In whichever thread completes. May refine `result` for the callbacks behind it. May run twice after a death,
+   * and, failed, where `stage` ran in part or not at all: the issuer's thread ended there.
+   */
   completeShared?(io: IoHandle, result: AioResult, data: number): void;
-  /** In the issuer, when it reclaims the handle. */
+  /** In the issuer, when it reclaims the handle; never, if its thread has ended. Keeps the issuer's own books. */
   completeLocal?(io: IoHandle, result: AioResult, data: number): void;
   /** Turns a result that this callback set into an error to throw, or an event to log. */
   report?(result: AioReturn): Error | LogEvent;

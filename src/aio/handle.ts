@@ -4,7 +4,8 @@
  * each thread has its own, made once.
  *
  * Who writes which word, and what orders it:
- *   state           owner and executor, only through `move` and `tryMove` (compare-and-swap)
+ *   state           owner and executor, only through `move` and `tryMove` (compare-and-swap); the owner alone
+ *                   goes back to IDLE (`recycle`)
  *   executor        whoever runs the I/O: taken by compare-and-swap, tagged with the generation, so that
  *                   nobody runs an I/O that another runs or that is over; reset by the owner at acquire;
  *                   taken from another executor by the supervisor only, after that thread has ended
@@ -17,6 +18,7 @@
  *   waiters         a condition: see shmem/condition.ts
  *   all others      owner, before STAGED; published by the move to STAGED
  *   data            as the others; completion callbacks may mark entries while they are the executor
+ * Once the owner's thread has ended, the supervisor is the owner: see recovery.ts.
  */
 import { fail } from '../base/assert.js';
 import { CONDITION_WORDS_MAX } from '../shmem/condition.js';
@@ -271,6 +273,11 @@ export class IoHandle {
   /** As `completeCarried`, when the kernel did not carry it out: the caller will, and no ring carries it any more. */
   takeFromRing(slot: number, generation: number): void {
     this.#words.store(this.#base + AT.executor, this.#executorWord(generation, slot + 1));
+    this.takeOffRing();
+  }
+
+  /** The kernel never took it, and its submitter will not submit it any more. */
+  takeOffRing(): void {
     this.#words.store(this.#base + AT.ring, 0);
   }
 

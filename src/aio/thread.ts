@@ -4,7 +4,7 @@
  */
 import type { LogSink } from '../base/log.js';
 import type { InstanceHeader } from '../shmem/header.js';
-import { setLatch } from '../shmem/latch.js';
+import { setAllLatches } from '../shmem/latch.js';
 import type { Slots } from '../shmem/slots.js';
 import { Counter, type Counters } from '../stats/counters.js';
 import type { Registry } from './callback.js';
@@ -137,6 +137,6 @@ export class AioThread {
   /** The instance cannot go on: everybody's next wait throws, with this reason. */
   crash(reason: string): void {
     this.header.markCrashed(reason);
-    for (let slot = 0; slot < this.slots.region.count; slot++) setLatch(this.slots, slot);
+    setAllLatches(this.slots);
   }
 }

@@ -1,6 +1,10 @@
 /**
  * The right to read a page in: claiming it, tying it to an I/O, ending it. PostgreSQL's StartBufferIO and
  * TerminateBufferIO, the latter also for I/O that another thread completes.
+ *
+ * Whose a claim is, while no I/O is tied to it, stands in the claimer's holdings, written directly behind the
+ * swap that makes the claim. From the swap that ties it to an I/O on it is the I/O's, and so is the pin that
+ * the same swap adds: whoever completes the I/O ends both.
  */
 import { broadcast, CONDITION_WORDS_MAX } from '../shmem/condition.js';
 import type { SegmentPlan } from '../shmem/segment.js';
@@ -18,6 +22,7 @@ import {
   VALID,
   WAITERS,
 } from './descriptor.js';
+import { Holding, holdingsOf } from './holdings.js';
 import type { BufferRegion } from './pool.js';
 
 const { state: STATE } = DescriptorLayout.at;
@@ -44,16 +49,19 @@ export class BufferIo {
   readonly #words: SharedWords;
   readonly #region: BufferRegion;
   readonly #conditions: number;
+  /** What this slot has of each buffer. */
+  readonly #holdings: Uint8Array;
   /** The reference that the last IN_PROGRESS claim met, if `hasReference`. */
   ioHandle = 0;
   ioGeneration = 0;
   hasReference = false;
 
-  constructor(slots: Slots, region: BufferRegion, conditions: number) {
+  constructor(slots: Slots, slot: number, region: BufferRegion, conditions: number) {
     this.#slots = slots;
     this.#words = slots.words;
     this.#region = region;
     this.#conditions = conditions;
+    this.#holdings = holdingsOf(slots.words, region.holdings, slots.region.maxBackends, slot);
   }
 
   #stateWord(buffer: number): number {
@@ -70,6 +78,7 @@ export class BufferIo {
 
   /** Claims the right to read the page of a buffer that the caller has pinned. Never waits. */
   claim(buffer: number): Claim {
+    const holdings = this.#holdings;
     const word = this.#stateWord(buffer);
     let state = this.#words.get(word); // validated by the swap, or by whoever waits for it
     for (;;) {
@@ -79,7 +88,10 @@ export class BufferIo {
         return Claim.IN_PROGRESS;
       }
       const seen = this.#words.compareExchange(word, state, state | IO_IN_PROGRESS);
-      if (seen === state) return Claim.READY;
+      if (seen === state) {
+        holdings[buffer] = Holding.CLAIMED;
+        return Claim.READY;
+      }
       state = seen;
     }
   }
@@ -97,6 +109,7 @@ export class BufferIo {
 
   /** Ties the claim to an I/O, which gets a pin of its own: the issuer may let go of the buffer. */
   attach(buffer: number, ioHandle: number, ioGeneration: number): void {
+    const holdings = this.#holdings;
     const io = this.#region.io + buffer * BufferIoLayout.words;
     this.#words.set(io + BufferIoLayout.at.ioHandle, ioHandle);
     this.#words.set(io + BufferIoLayout.at.ioGeneration, ioGeneration);
@@ -104,7 +117,10 @@ export class BufferIo {
     let state = this.#words.get(word);
     for (;;) {
       const seen = this.#words.compareExchange(word, state, (state | IO_REFERENCE) + PIN_ONE);
-      if (seen === state) return;
+      if (seen === state) {
+        holdings[buffer] = Holding.PINNED;
+        return;
+      }
       state = seen;
     }
   }
@@ -141,13 +157,21 @@ export class BufferIo {
     );
   }
 
-  /** Ends a claim that no I/O was tied to. */
+  /** Ends a claim of this backend that no I/O was tied to. */
   giveUp(buffer: number): void {
+    this.giveUpFrom(this.#holdings, buffer);
+  }
+
+  /** The same, by whose holdings say that there is such a claim; for the supervisor, those of a dead backend. */
+  giveUpFrom(holdings: Uint8Array, buffer: number): void {
     const word = this.#stateWord(buffer);
     let state = this.#words.get(word);
     for (;;) {
       const seen = this.#words.compareExchange(word, state, this.#ended(state, false));
-      if (seen === state) break;
+      if (seen === state) {
+        holdings[buffer] = Holding.PINNED;
+        break;
+      }
       state = seen;
     }
     if ((state & WAITERS) !== 0) broadcast(this.#slots, this.#condition(buffer));

@@ -15,6 +15,9 @@
  * can only be added while TAG_VALID is set, and TAG_VALID only be cleared while there is no pin: so the tag
  * of a pinned buffer is stable, and readers need no lock. The I/O's reference: its issuer, while it has
  * IO_IN_PROGRESS and before it sets IO_REFERENCE.
+ *
+ * Whose a pin or a claim is stands in holdings.ts, but for the AIO layer's pin: that is there if and only if
+ * IO_REFERENCE is, and belongs to the I/O that the reference names.
  */
 import { declareLayout, type Layout } from '../shmem/layout.js';
 

@@ -10,6 +10,12 @@
  *
  * Buffers are taken from a clock hand that moves a run at a time: backends do not interleave, and a
  * backend's victims are neighbours in memory, so that a combined read is one piece.
+ *
+ * A backend's thread may end anywhere outside the partition locks, which are critical sections. Which shared
+ * pins it has stands in its holdings: written directly behind the compare-and-swap that adds the pin, victims'
+ * included, and directly behind the subtraction that drops it. A victim that is in nobody's
+ * table any more is an unpinned buffer like those that never had a block, once its pin is dropped; one that
+ * is in the table already is a block that nobody has read.
  */
 import type { Scope } from '../aio/scope.js';
 import { fail } from '../base/assert.js';
@@ -33,6 +39,7 @@ import {
   VALID,
   type ForkTag,
 } from './descriptor.js';
+import { Holding, holdingsOf, planHoldings, type HoldingsRegion } from './holdings.js';
 import { PrivatePins } from './private-pins.js';
 
 const { state: STATE, next: NEXT, block: BLOCK, relation: RELATION } = DescriptorLayout.at;
@@ -66,9 +73,10 @@ export interface BufferRegion {
   readonly bucketCount: number;
   readonly locks: number;
   readonly hand: number;
+  readonly holdings: HoldingsRegion;
 }
 
-export function planBuffers(plan: SegmentPlan, count: number): BufferRegion {
+export function planBuffers(plan: SegmentPlan, backends: number, count: number): BufferRegion {
   const bucketCount = 2 ** Math.ceil(Math.log2(count * 2));
   return {
     count,
@@ -78,6 +86,7 @@ export function planBuffers(plan: SegmentPlan, count: number): BufferRegion {
     bucketCount,
     locks: plan.reserve('buffer partition locks', PARTITIONS * CACHE_LINE_WORDS),
     hand: plan.reserve('buffer clock hand', CACHE_LINE_WORDS),
+    holdings: planHoldings(plan, backends, count),
   };
 }
 
@@ -100,6 +109,8 @@ export class BufferPool {
   private readonly buckets: number;
   private readonly bucketMask: number;
   private readonly clockRun: number;
+  /** What this slot has of each buffer. */
+  private readonly holdings: Uint8Array;
   private handPosition = 0;
   private handLeft = 0;
 
@@ -115,6 +126,7 @@ export class BufferPool {
     this.buckets = region.buckets;
     this.bucketMask = region.bucketCount - 1;
     this.clockRun = Math.max(1, Math.min(CLOCK_RUN_MAX, region.count >>> 4));
+    this.holdings = holdingsOf(slots.words, region.holdings, slots.region.maxBackends, slot);
     this.pins = new PrivatePins(region.count);
     this.entries = this.pins.entries;
   }
@@ -141,7 +153,7 @@ export class BufferPool {
    * third of a hit): no pin of ours yet, the swap succeeds, the tag is the block's.
    */
   lookup(tag: ForkTag, block: number, scope: Scope): number {
-    const { array, entries } = this;
+    const { array, entries, holdings } = this;
     const { relation } = tag;
     let link = array[this.buckets + ((block + tag.hashBase) & this.bucketMask)] as number;
     for (let steps = 0; link !== 0 && steps < LOOKUP_STEPS_MAX; steps++) {
@@ -153,6 +165,7 @@ export class BufferPool {
         const pinned = (state & USAGE_MASK) < USAGE_MAX ? state + (USAGE_ONE + PIN_ONE) : state + PIN_ONE;
         const unpinned = entries[buffer * 2] === 0 && (state & TAG_VALID) !== 0;
         if (unpinned && this.compareExchange(base + STATE, state, pinned) === state) {
+          holdings[buffer] = Holding.PINNED;
           if (this.isTagged(base, tag, block)) {
             entries[buffer * 2] = 1;
             entries[buffer * 2 + 1] = scope.id;
@@ -160,7 +173,7 @@ export class BufferPool {
             this.foundValid = (pinned & VALID) !== 0;
             return buffer;
           }
-          this.subtract(base + STATE, PIN_ONE);
+          this.dropShared(buffer, base);
         }
         if (this.pinIf(buffer, base, tag, block, scope)) return buffer;
       }
@@ -173,10 +186,10 @@ export class BufferPool {
   private pinIf(buffer: number, base: number, tag: ForkTag, block: number, scope: Scope): boolean {
     const { array, pins } = this;
     const own = pins.count(buffer) !== 0; // then our own pin keeps the tag as it is
-    const state = own ? (array[base + STATE] as number) : this.tryPinShared(base);
+    const state = own ? (array[base + STATE] as number) : this.tryPinShared(buffer, base);
     if (state === 0) return false;
     if (!this.isTagged(base, tag, block)) {
-      if (!own) this.subtract(base + STATE, PIN_ONE);
+      if (!own) this.dropShared(buffer, base);
       return false;
     }
     this.foundValid = (state & VALID) !== 0;
@@ -196,19 +209,30 @@ export class BufferPool {
   }
 
   /** Adds a shared pin if the tag is valid, and raises the usage count; the new state, or 0. */
-  private tryPinShared(base: number): number {
-    let state = this.array[base + STATE] as number; // validated by the swap
+  private tryPinShared(buffer: number, base: number): number {
+    const { array, holdings } = this;
+    let state = array[base + STATE] as number; // validated by the swap
     for (;;) {
       if ((state & TAG_VALID) === 0) return 0;
       const pinned = (state & USAGE_MASK) < USAGE_MAX ? state + (USAGE_ONE + PIN_ONE) : state + PIN_ONE;
       const seen = this.compareExchange(base + STATE, state, pinned);
-      if (seen === state) return pinned;
+      if (seen === state) {
+        holdings[buffer] = Holding.PINNED;
+        return pinned;
+      }
       state = seen;
     }
   }
 
+  /** Drops this slot's shared pin. */
+  private dropShared(buffer: number, base: number): void {
+    const { holdings } = this;
+    this.subtract(base + STATE, PIN_ONE);
+    holdings[buffer] = Holding.NONE;
+  }
+
   unpin(buffer: number, scope: Scope): void {
-    const { entries } = this;
+    const { entries, holdings } = this;
     if (entries[buffer * 2] === 1 && entries[buffer * 2 + 1] === scope.id) {
       entries[buffer * 2] = 0;
       scope.pinCount--;
@@ -216,6 +240,7 @@ export class BufferPool {
       return;
     }
     this.subtract(this.descriptors + (buffer << DESCRIPTOR_SHIFT) + STATE, PIN_ONE);
+    holdings[buffer] = Holding.NONE;
   }
 
   // --- giving a block a buffer -------------------------------------------------------------------
@@ -235,7 +260,7 @@ export class BufferPool {
     const present = this.findLocked(bucket, tag, block, scope);
     if (present !== NOT_FOUND) {
       this.unlockPartition(lock);
-      this.subtract(base + STATE, PIN_ONE); // the victim goes back untagged
+      this.dropShared(victim, base); // the victim goes back untagged
       return present;
     }
     array[base + NEXT] = array[bucket] as number;
@@ -298,7 +323,10 @@ export class BufferPool {
       state = seen;
     }
     if ((state & TAG_VALID) !== 0) return this.tryEvict(buffer, base);
-    return this.compareExchange(base + STATE, state, PIN_ONE) === state;
+    const { holdings } = this;
+    if (this.compareExchange(base + STATE, state, PIN_ONE) !== state) return false;
+    holdings[buffer] = Holding.PINNED;
+    return true;
   }
 
   /** Takes the buffer out of its chain if nobody has pinned it. The tag is read again under the lock. */
@@ -313,9 +341,10 @@ export class BufferPool {
       this.unlockPartition(lock);
       return false;
     }
+    this.holdings[buffer] = Holding.PINNED;
     this.unlink(bucket, buffer);
-    this.unlockPartition(lock);
     array[base + NEXT] = 0;
+    this.unlockPartition(lock);
     this.evictions++;
     return true;
   }
@@ -341,14 +370,12 @@ export class BufferPool {
   private lockPartition(bucket: number): number {
     const partition = ((bucket - this.buckets) >>> PARTITION_RUN_SHIFT) & (PARTITIONS - 1);
     const lock = this.region.locks + partition * CACHE_LINE_WORDS;
-    this.slots.enterCritical(this.slot);
     lockSpin(this.slots, lock, this.slot);
     return lock;
   }
 
   private unlockPartition(lock: number): void {
-    unlockSpin(this.slots, lock);
-    this.slots.leaveCritical(this.slot);
+    unlockSpin(this.slots, lock, this.slot);
   }
 
   private allPinned(): never {

@@ -15,7 +15,7 @@ import {
   type ResolvedSettings,
 } from '../base/settings.js';
 import { checkRange } from '../base/units.js';
-import { setLatch } from '../shmem/latch.js';
+import { setAllLatches } from '../shmem/latch.js';
 import { createSharedMemory } from '../shmem/segment.js';
 import { DescriptorBudget } from '../vfd/budget.js';
 import { Backend } from './backend.js';
@@ -206,7 +206,7 @@ export class Instance {
       await this.backend.close();
     } finally {
       header.beginClosing();
-      for (let slot = 0; slot < slots.region.count; slot++) setLatch(slots, slot);
+      setAllLatches(slots);
       await this.#supervisorEnded();
       releaseSharedState(this.#memory);
     }

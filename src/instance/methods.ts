@@ -1,11 +1,14 @@
 /** Which I/O methods there are, and how a backend gets the operations of its instance's one. */
-import type { IoMethodOps } from '../aio/method/method.js';
+import type { IoMethodOps, MethodRecovery } from '../aio/method/method.js';
 import { IoUringMethod } from '../aio/method/io-uring/method.js';
+import { RingRecovery } from '../aio/method/io-uring/recovery.js';
 import { Rings } from '../aio/method/io-uring/rings.js';
 import { syncMethod } from '../aio/method/sync.js';
 import { WorkerControl } from '../aio/method/worker/control.js';
 import { WorkerMethod } from '../aio/method/worker/method.js';
+import { runDequeued } from '../aio/method/worker/run.js';
 import { fail } from '../base/assert.js';
+import type { RegisteredMemories } from '../native/registered-memories.js';
 import { MethodUnavailableError } from '../base/errors.js';
 import { checkMethodName, type IoMethodName } from '../base/settings.js';
 import { probeIoUring, type IoUringSupport } from '../native/io-uring-support.js';
@@ -48,7 +51,24 @@ export function methodOps(parts: ThreadParts, onReady: () => void): IoMethodOps 
     case 'worker':
       return new WorkerMethod(parts.thread, new WorkerControl(slots, plan.workers));
     case 'io_uring':
-      if (native === null) fail('this thread has no addon, but the creator had: io_uring cannot be used');
-      return new IoUringMethod(parts.thread, new Rings(slots, plan.rings), native, onReady);
+      return new IoUringMethod(parts.thread, new Rings(slots, plan.rings), needed(native), onReady);
   }
+}
+
+/** For the supervisor: what the method does for backends whose thread has ended. */
+export function methodRecovery(parts: ThreadParts): MethodRecovery {
+  const { thread, memory } = parts;
+  const { slots, plan } = memory;
+  switch (memory.handle.settings.ioMethod) {
+    case 'sync': // nobody else runs what was its issuer's to run
+      return { submitAgain: (io, generation) => void runDequeued(thread, io, generation), waitOne: null };
+    case 'worker':
+      return new WorkerMethod(thread, new WorkerControl(slots, plan.workers));
+    case 'io_uring':
+      return new RingRecovery(thread, new Rings(slots, plan.rings), needed(memory.native).use());
+  }
+}
+
+function needed(native: RegisteredMemories | null): RegisteredMemories {
+  return native ?? fail('this thread has no addon, but the creator had: io_uring cannot be used');
 }

@@ -10,7 +10,6 @@ import { createPageKernel, type PageKernel } from '../page/page-kernel.js';
 import { verifyPages } from '../smgr/verify-pages.js';
 import { smgrReadv, smgrTarget } from '../smgr/smgr-target.js';
 import { fileReadv, fileTarget } from '../vfd/file-target.js';
-import type { EntryHolds } from '../vfd/entry-holds.js';
 import type { FileTable } from '../vfd/file-table.js';
 import type { ReopenCache } from '../vfd/reopen.js';
 
@@ -21,7 +20,6 @@ export interface RegistrationModule {
 
 export interface RegistrationParts {
   readonly files: FileTable;
-  readonly holds: EntryHolds;
   readonly reopens: ReopenCache;
   readonly bufferIo: BufferIo;
   readonly memories: readonly WebAssembly.Memory[];
@@ -30,8 +28,8 @@ export interface RegistrationParts {
 export function createRegistry(parts: RegistrationParts, modules: readonly RegistrationModule[]): Registry {
   const registry = new Registry();
   const kernels: readonly PageKernel[] = parts.memories.map((memory) => createPageKernel(memory));
-  registry.addCallback(CallbackId.FILE_READV, fileReadv(parts.holds));
-  registry.addCallback(CallbackId.SMGR_READV, smgrReadv(parts.holds));
+  registry.addCallback(CallbackId.FILE_READV, fileReadv(parts.files));
+  registry.addCallback(CallbackId.SMGR_READV, smgrReadv(parts.files));
   registry.addCallback(CallbackId.SHARED_BUFFER_READV, sharedBufferReadv(parts.bufferIo, kernels));
   registry.addCallback(CallbackId.VERIFY_PAGES, verifyPages(parts.memories));
   registry.addTarget(TargetId.FILE, fileTarget(parts.files, parts.reopens));

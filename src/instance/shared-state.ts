@@ -19,7 +19,7 @@ import { DescriptorBudget } from '../vfd/budget.js';
 import { FileTable, type FileTableRegion } from '../vfd/file-table.js';
 
 /** Raised whenever the meaning of shared memory changes without a change of its layout. */
-const SHARED_STATE_VERSION = 1;
+const SHARED_STATE_VERSION = 2;
 /** Files that may be open or read at the same time. */
 const FILE_TABLE_ENTRIES = 2048;
 
@@ -69,10 +69,10 @@ export function planInstance(settings: ResolvedSettings): InstancePlan {
     ),
     workers: WorkerControl.plan(plan),
     rings: Rings.plan(plan, settings),
-    files: FileTable.plan(plan, FILE_TABLE_ENTRIES),
+    files: FileTable.plan(plan, slots.count, FILE_TABLE_ENTRIES),
     budget: DescriptorBudget.plan(plan, slots.count),
     directories: DataDirectories.plan(plan),
-    buffers: planBuffers(plan, settings.sharedBuffers),
+    buffers: planBuffers(plan, settings.maxBackends, settings.sharedBuffers),
     bufferConditions: planBufferConditions(plan),
     ioMemory: IoMemory.plan(plan, settings.ioMemory),
   };

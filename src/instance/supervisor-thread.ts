@@ -1,7 +1,7 @@
 /**
  * Entry of the supervision thread, the postmaster's part: starts, counts and replaces I/O workers, and
- * notices backends whose thread has ended. It has a thread of its own so that a creator that blocks does
- * not stop it. It ends when the instance closes, once the workers have left.
+ * gives back what backends held whose thread has ended. It has a thread of its own so that a creator that
+ * blocks does not stop it. It ends when the instance closes, once the workers have left.
  */
 import { parentPort, workerData, Worker } from 'node:worker_threads';
 import { WorkerControl } from '../aio/method/worker/control.js';
@@ -10,9 +10,9 @@ import { fail } from '../base/assert.js';
 import type { LogEvent } from '../base/log.js';
 import { OwnLatch } from '../shmem/latch.js';
 import { Phase } from '../shmem/header.js';
-import { SlotStatus } from '../shmem/slots.js';
-import { currentThreadIdentity, threadMayBeAlive, type ThreadIdentity } from '../shmem/thread-identity.js';
+import { currentThreadIdentity } from '../shmem/thread-identity.js';
 import { DescriptorBudget } from '../vfd/budget.js';
+import { BackendRecovery } from './backend-recovery.js';
 import type { InstanceHandle } from './shared-state.js';
 import { AttachedMemory, ThreadParts, loadModules, type LoadedModules } from './thread-parts.js';
 
@@ -25,6 +25,7 @@ class Supervisor {
   readonly #parts: ThreadParts;
   readonly #latch: OwnLatch;
   readonly #supervision: WorkerSupervision | null;
+  readonly #backends: BackendRecovery;
   readonly #threads = new Map<number, Worker>();
   #online = 0;
   #announced = false;
@@ -39,6 +40,7 @@ class Supervisor {
     if (!slots.tryClaim(slots.supervisorSlot, currentThreadIdentity()))
       fail('another thread supervises this instance');
     this.#latch = new OwnLatch(slots, slots.supervisorSlot);
+    this.#backends = new BackendRecovery(this.#parts);
     const control = new WorkerControl(slots, plan.workers);
     const launch = (worker: number): void => this.#launch(worker);
     this.#supervision =
@@ -48,7 +50,7 @@ class Supervisor {
   }
 
   async run(): Promise<void> {
-    const timer = setInterval(() => this.#lookAfterBackends(), LOOK_MILLIS);
+    const timer = setInterval(() => this.#backends.lookAfterBackends(), LOOK_MILLIS);
     parentPort?.on('message', (message: { terminateWorker?: number }) => {
       if (message.terminateWorker !== undefined) void this.#threads.get(message.terminateWorker)?.terminate();
     });
@@ -57,6 +59,7 @@ class Supervisor {
       const seen = this.#latch.announceAsync();
       this.#closeIfAsked();
       this.#supervision?.adjust();
+      this.#backends.continue();
       if (!this.#isOver()) await this.#latch.sleepAsync(seen);
     }
     clearInterval(timer);
@@ -72,7 +75,8 @@ class Supervisor {
   }
 
   #isOver(): boolean {
-    return this.#closing && (this.#supervision === null || this.#supervision.running === 0);
+    const working = this.#supervision !== null && this.#supervision.running > 0;
+    return this.#closing && !working && (this.#backends.pending === 0 || this.#memory.header.isCrashed);
   }
 
   #launch(worker: number): void {
@@ -108,25 +112,6 @@ class Supervisor {
     if (this.#announced || this.#online < needed) return;
     this.#announced = true;
     parentPort?.postMessage({ ready: true });
-  }
-
-  /** The slot was not given back, and perhaps taken by another thread, while we looked. */
-  #isStill(slot: number, identity: ThreadIdentity): boolean {
-    const { slots } = this.#memory;
-    const now = slots.identity(slot);
-    const same = now.threadId === identity.threadId && now.startTime === identity.startTime;
-    return same && slots.status(slot) === SlotStatus.ATTACHED;
-  }
-
-  #lookAfterBackends(): void {
-    const { slots } = this.#memory;
-    for (let slot = 0; slot < slots.region.maxBackends; slot++) {
-      if (slots.status(slot) !== SlotStatus.ATTACHED) continue;
-      const identity = slots.identity(slot);
-      if (threadMayBeAlive(identity) || !this.#isStill(slot, identity)) continue;
-      this.#parts.thread.crash(`the thread of backend ${slot} ended without closing it`);
-      return;
-    }
   }
 }
 

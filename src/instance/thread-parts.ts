@@ -75,10 +75,10 @@ export class ThreadParts {
     this.files = new FileTable(slots, slot, plan.files);
     this.vfds = new VfdCache(this.files, new DescriptorBudget(words, plan.budget, slot));
     this.reopens = new ReopenCache(this.vfds, () => counters.count(Counter.reopens));
-    this.bufferIo = new BufferIo(slots, plan.buffers, plan.bufferConditions);
-    const { files, vfds, reopens, bufferIo } = this;
+    this.bufferIo = new BufferIo(slots, slot, plan.buffers, plan.bufferConditions);
+    const { files, reopens, bufferIo } = this;
     const registry = createRegistry(
-      { files, holds: vfds.holds, reopens, bufferIo, memories: handle.memories },
+      { files, reopens, bufferIo, memories: handle.memories },
       modules.registrations,
     );
     this.fingerprint = fingerprintOf([registry.signature()]);

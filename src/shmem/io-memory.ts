@@ -1,10 +1,11 @@
 /**
- * Shared memory for I/O on plain files: a bounded pool of 8 kB units, leased in contiguous runs. A bitmap
- * under a spin lock; first fit from a moving hint, so that a program that leases and returns in order
- * finds its run at once.
+ * Shared memory for I/O on plain files: a bounded pool of 8 kB units, leased in contiguous runs. A word a
+ * unit, which says whose it is, under a spin lock; first fit from a moving hint, so that a program that
+ * leases and returns in order finds its run at once.
  *
- * Who writes: `hint`, `free` and the bitmap the holder of `lock`; `version` is raised after units came
- * back, and is what waiters watch. Leases belong to the threads that took them; a run that the kernel may
+ * Who writes: `hint` and the owners (slot plus one; 0: free) the holder of `lock`, which is a critical
+ * section; `version` is raised after units came back, and is what waiters watch. Leases belong to the
+ * threads that took them, and to the supervisor once such a thread has ended; a run that the kernel may
  * still write into is returned only after its I/O has completed.
  */
 import { fail } from '../base/assert.js';
@@ -33,21 +34,21 @@ export class IoMemory {
   readonly #slots: Slots;
   readonly #slot: number;
   readonly #region: IoMemoryRegion;
-  readonly #bitmap: number;
+  readonly #owners: number;
   /** Units of each of this thread's leases, by offset. */
   readonly #leases = new Map<number, number>();
   #closed = false;
 
   static plan(plan: SegmentPlan, bytes: number): IoMemoryRegion {
     const units = bytes / IO_MEMORY_UNIT;
-    return { start: plan.reserve('io memory', IoMemoryLayout.words + Math.ceil(units / 32)), units };
+    return { start: plan.reserve('io memory', IoMemoryLayout.words + units), units };
   }
 
   constructor(slots: Slots, slot: number, region: IoMemoryRegion) {
     this.#slots = slots;
     this.#slot = slot;
     this.#region = region;
-    this.#bitmap = region.start + IoMemoryLayout.words;
+    this.#owners = region.start + IoMemoryLayout.words;
   }
 
   /** Bytes in all. */
@@ -64,7 +65,7 @@ export class IoMemory {
       let first = this.#findRun(hint, this.#region.units, wanted);
       if (first < 0) first = this.#findRun(0, Math.min(this.#region.units, hint + wanted), wanted);
       if (first < 0) return -1;
-      this.#mark(first, wanted, true);
+      this.#mark(first, wanted, this.#slot + 1);
       this.#slots.words.set(this.#region.start + AT.hint, first + wanted);
       this.#leases.set(first * IO_MEMORY_UNIT, wanted);
       return first * IO_MEMORY_UNIT;
@@ -106,10 +107,27 @@ export class IoMemory {
     }
     this.#leases.delete(offset);
     this.#lock();
-    this.#mark(offset / IO_MEMORY_UNIT, units, false);
+    this.#mark(offset / IO_MEMORY_UNIT, units, 0);
     this.#unlock();
+    this.#tellWaiters();
+  }
+
+  #tellWaiters(): void {
     this.#slots.words.add(this.#region.start + AT.version, 1);
     broadcast(this.#slots, this.#region.start + AT.waiters);
+  }
+
+  /**
+   * For the supervisor: gives back the leases of a backend whose thread has ended, once its I/O is over. Waiters
+   * are told in any case: the thread may have ended after it gave something back and before it said so.
+   */
+  releaseOf(dead: number): void {
+    this.#lock();
+    for (let unit = 0; unit < this.#region.units; unit++) {
+      if (this.#slots.words.get(this.#owners + unit) === dead + 1) this.#mark(unit, 1, 0);
+    }
+    this.#unlock();
+    this.#tellWaiters();
   }
 
   /** Gives back what this thread still has: it leaves, and nothing of its I/O is in flight. */
@@ -126,17 +144,15 @@ export class IoMemory {
   }
 
   #lock(): void {
-    this.#slots.enterCritical(this.#slot);
     lockSpin(this.#slots, this.#region.start + AT.lock, this.#slot);
   }
 
   #unlock(): void {
-    unlockSpin(this.#slots, this.#region.start + AT.lock);
-    this.#slots.leaveCritical(this.#slot);
+    unlockSpin(this.#slots, this.#region.start + AT.lock, this.#slot);
   }
 
   #isUsed(unit: number): boolean {
-    return ((this.#slots.words.get(this.#bitmap + (unit >>> 5)) >>> (unit & 31)) & 1) !== 0;
+    return this.#slots.words.get(this.#owners + unit) !== 0;
   }
 
   #findRun(from: number, to: number, wanted: number): number {
@@ -148,12 +164,7 @@ export class IoMemory {
     return -1;
   }
 
-  #mark(first: number, count: number, used: boolean): void {
-    const { words } = this.#slots;
-    for (let unit = first; unit < first + count; unit++) {
-      const word = this.#bitmap + (unit >>> 5);
-      const bit = 1 << (unit & 31);
-      words.set(word, used ? words.get(word) | bit : words.get(word) & ~bit);
-    }
+  #mark(first: number, count: number, owner: number): void {
+    this.#slots.words.array.fill(owner, this.#owners + first, this.#owners + first + count);
   }
 }

@@ -29,6 +29,15 @@ export function setLatch(slots: Slots, slot: number): void {
   if ((sleepers & ASYNC) !== 0) wake(slots, base + SlotLayout.at.latchAsync);
 }
 
+/**
+ * Wakes everybody. Whoever wakes the waiters of a condition takes their bits first and sets their latches
+ * one by one: if its thread ended in between, nothing tells whom it has not woken. All look again, so this
+ * stands for every wake-up that it may have owed.
+ */
+export function setAllLatches(slots: Slots): void {
+  for (let slot = 0; slot < slots.region.count; slot++) setLatch(slots, slot);
+}
+
 function wake(slots: Slots, word: number): void {
   slots.words.add(word, 1);
   Atomics.notify(slots.words.array, word);

@@ -5,10 +5,23 @@
  * Slots are numbered: backends first, then I/O workers, then the supervisor. The number fits in eight
  * bits, so that an executor word can hold it beside a generation.
  *
- * Who writes: `status` moves FREE → ATTACHED by the thread that takes the slot (compare-and-swap), and back
- * by that thread, or by the supervisor once the thread has ended. `threadId`, `startTime`, `wait*` and
- * `criticalSections` are written by the slot's own thread only and may be read by all; identity is written
- * between CLAIMED and ATTACHED. The latch words are described in latch.ts.
+ * Who writes: `status` moves FREE → CLAIMED → ATTACHED by the thread that takes the slot (compare-and-swap,
+ * then a store), and back to FREE by that thread. Once the thread has ended, the supervisor is the only
+ * writer of the whole slot: ATTACHED → ENDED when it begins to give back what the thread held, and FREE at
+ * the end of that; or CLAIMED → FREE. `threadId`, `startTime`, `wait*` and `criticalSections` are written by
+ * the slot's own thread only and may be read by all; identity is written between CLAIMED and ATTACHED. The
+ * latch words are described in latch.ts.
+ *
+ * A thread may end between CLAIMED and ATTACHED, when its identity is not written yet, and what stands there
+ * is that of the slot's last thread. The one word that it did write therefore says who it is: above the
+ * status stands the kernel's id of the claiming thread.
+ *
+ * Where a thread can end: `worker.terminate()` and `process.exit()` end a Node thread where V8 looks for
+ * interrupts, which is at the entry of each function (JavaScript and exported WebAssembly alike) and at the
+ * end of each round of a loop; never elsewhere. So a plain store that stands behind a compare-and-swap which
+ * has succeeded, with no call and no loop between the two, is done whenever the swap is. Code that keeps a
+ * record of what it holds for the supervisor relies on that, and writes `array[word] = …` in place, because
+ * `words.set` would be a call.
  */
 import { assert } from '../base/assert.js';
 import { ResourceExhaustedError } from '../base/errors.js';
@@ -31,7 +44,15 @@ const slotFields = {
 } as const;
 export const SlotLayout: Layout<typeof slotFields> = declareLayout('Slot', slotFields, CACHE_LINE_WORDS);
 
-export const SlotStatus = { FREE: 0, CLAIMED: 1, ATTACHED: 2 } as const;
+export const SlotStatus = {
+  FREE: 0,
+  CLAIMED: 1,
+  ATTACHED: 2,
+  /** The thread has ended without leaving; what it held is being given back. */
+  ENDED: 3,
+} as const;
+const STATUS_MASK = 3;
+const CLAIMER_SHIFT = 2;
 
 /** At most 32 I/O workers: the idle mask is one word. PostgreSQL's MAX_IO_WORKERS. */
 export const MAX_IO_WORKERS = 32;
@@ -85,7 +106,25 @@ export class Slots {
   }
 
   status(slot: number): number {
-    return this.words.load(this.base(slot) + SlotLayout.at.status);
+    return this.words.load(this.base(slot) + SlotLayout.at.status) & STATUS_MASK;
+  }
+
+  /** For the supervisor: the kernel's id of the thread that is taking the slot; 0 when nobody is, or unknown. */
+  claimer(slot: number): number {
+    const word = this.words.load(this.base(slot) + SlotLayout.at.status);
+    return (word & STATUS_MASK) === SlotStatus.CLAIMED ? word >>> CLAIMER_SHIFT : 0;
+  }
+
+  /** For the supervisor: the thread that was taking the slot has ended. False: it had come further. */
+  tryReleaseClaimed(slot: number, claimer: number): boolean {
+    const claimed = SlotStatus.CLAIMED | (claimer << CLAIMER_SHIFT);
+    const word = this.base(slot) + SlotLayout.at.status;
+    return this.words.compareExchange(word, claimed, SlotStatus.FREE) === claimed;
+  }
+
+  /** For the supervisor: from here on the slot's words are its own, until it releases the slot. */
+  markEnded(slot: number): void {
+    this.words.store(this.base(slot) + SlotLayout.at.status, SlotStatus.ENDED);
   }
 
   /** Takes a free backend slot for the calling thread. */
@@ -103,9 +142,9 @@ export class Slots {
 
   tryClaim(slot: number, identity: ThreadIdentity): boolean {
     const base = this.base(slot);
+    const claimed = SlotStatus.CLAIMED | (identity.threadId << CLAIMER_SHIFT);
     if (
-      this.words.compareExchange(base + SlotLayout.at.status, SlotStatus.FREE, SlotStatus.CLAIMED) !==
-      SlotStatus.FREE
+      this.words.compareExchange(base + SlotLayout.at.status, SlotStatus.FREE, claimed) !== SlotStatus.FREE
     ) {
       return false;
     }
@@ -116,6 +155,7 @@ export class Slots {
     return true;
   }
 
+  /** By the slot's thread as the last thing it does, or by the supervisor. */
   release(slot: number): void {
     const base = this.base(slot);
     this.words.set(base + SlotLayout.at.waitEvent, 0);
@@ -133,20 +173,25 @@ export class Slots {
 
   /**
    * Critical sections: a thread that dies between these two leaves shared state torn, and the instance
-   * crashes. They are few: see the callers. Plain writes: the atomic operations inside the section order
+   * crashes. They are few: the holders of spin locks, and the queue's producers. Plain writes: the atomic operations inside the section order
    * them, and others look only after the thread has ended.
    */
   enterCritical(slot: number): void {
-    const word = this.base(slot) + SlotLayout.at.criticalSections;
+    const word = this.criticalWord(slot);
     this.words.set(word, this.words.get(word) + 1);
   }
 
   leaveCritical(slot: number): void {
-    const word = this.base(slot) + SlotLayout.at.criticalSections;
+    const word = this.criticalWord(slot);
     this.words.set(word, this.words.get(word) - 1);
   }
 
   inCritical(slot: number): boolean {
-    return this.words.load(this.base(slot) + SlotLayout.at.criticalSections) !== 0;
+    return this.words.load(this.criticalWord(slot)) !== 0;
+  }
+
+  /** Where a slot's critical sections are counted. */
+  criticalWord(slot: number): number {
+    return this.base(slot) + SlotLayout.at.criticalSections;
   }
 }

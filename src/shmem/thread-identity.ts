@@ -29,6 +29,11 @@ export function threadMayBeAlive(identity: ThreadIdentity): boolean {
   return identity.threadId === 0 || startTimeOf(identity.threadId) === identity.startTime;
 }
 
+/** As `threadMayBeAlive`, where only the number is known: a later thread with the same number passes for it. */
+export function threadIdMayBeAlive(threadId: number): boolean {
+  return threadId === 0 || startTimeOf(threadId) !== undefined;
+}
+
 /** Field 22 of the stat line, counted behind the command's closing parenthesis (the name may hold blanks). */
 function startTimeOf(threadId: number): number | undefined {
   try {

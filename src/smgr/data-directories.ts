@@ -39,7 +39,6 @@ export class DataDirectories {
     if (Buffer.byteLength(path) > PATH_BYTES_MAX) {
       throw new ResourceExhaustedError(`the path of a data directory is longer than ${PATH_BYTES_MAX} bytes`);
     }
-    this.#slots.enterCritical(this.#slot);
     lockSpin(this.#slots, this.#region.lock, this.#slot);
     try {
       for (let number = 0; number < ENTRIES; number++) {
@@ -51,8 +50,7 @@ export class DataDirectories {
         return number;
       }
     } finally {
-      unlockSpin(this.#slots, this.#region.lock);
-      this.#slots.leaveCritical(this.#slot);
+      unlockSpin(this.#slots, this.#region.lock, this.#slot);
     }
     throw new ResourceExhaustedError(`an instance can read from ${ENTRIES} data directories at most`);
   }

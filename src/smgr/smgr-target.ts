@@ -8,7 +8,6 @@ import { ResultStatus, type AioReturn } from '../aio/result.js';
 import { ReadFailedError, ShortReadError } from '../base/errors.js';
 import { BLOCK_SIZE } from '../base/settings.js';
 import type { FileTable } from '../vfd/file-table.js';
-import type { EntryHolds } from '../vfd/entry-holds.js';
 import { holdingEntry, reopenFile } from '../vfd/file-target.js';
 import type { ReopenCache } from '../vfd/reopen.js';
 import { PG_DEFAULT_TABLESPACE, PG_GLOBAL_TABLESPACE, relationPath, type Fork } from './relation.js';
@@ -53,10 +52,10 @@ function versionIn(data: Int32Array, table: FileTable): string {
 }
 
 /** Slot 0 of SMGR reads: from bytes to whole blocks. Less than one block is an error, not a partial read. */
-export function smgrReadv(holds: EntryHolds): AioCallback {
+export function smgrReadv(table: FileTable): AioCallback {
   return {
     name: 'smgr_readv',
-    ...holdingEntry(holds),
+    ...holdingEntry(table),
     completeShared: (io, result) => {
       if (result.value < 0) {
         result.status = ResultStatus.ERROR;

@@ -25,6 +25,8 @@ const counterFields = {
   wakeups: 2,
   workersStarted: 2,
   workersLost: 2,
+  /** Backends whose thread ended without closing them, and whose belongings were given back. */
+  backendsLost: 2,
 } as const;
 const CounterLayout = declareLayout('Counters', counterFields, CACHE_LINE_WORDS);
 

@@ -3,7 +3,8 @@
  * always hold a few, so that others' idle caches starve nobody; beyond those, it takes from a common stock.
  *
  * Who writes: `stock` any thread (atomic); the count of a slot its own thread, and after that has ended,
- * the supervisor.
+ * the supervisor. The count is plain, and stands directly behind the operation on the stock that it
+ * accounts for: a thread ends between calls' entries only (see shmem/slots.ts), so the two are done or none.
  */
 import { CACHE_LINE_WORDS } from '../shmem/layout.js';
 import type { SegmentPlan } from '../shmem/segment.js';
@@ -36,6 +37,7 @@ export class DescriptorBudget {
 
   /** Takes the right to open one more. False: close one of your own first. */
   tryTake(): boolean {
+    const { array } = this.#words;
     const { held } = this;
     if (held >= DESCRIPTOR_FLOOR) {
       let left = this.#words.load(this.#stock);
@@ -46,14 +48,15 @@ export class DescriptorBudget {
         left = seen;
       }
     }
-    this.#words.store(this.#count, held + 1);
+    array[this.#count] = held + 1;
     return true;
   }
 
   giveBack(): void {
+    const { array } = this.#words;
     const left = this.held - 1;
-    this.#words.store(this.#count, left);
     if (left >= DESCRIPTOR_FLOOR) this.#words.add(this.#stock, 1);
+    array[this.#count] = left;
   }
 
   /** For the supervisor: the slot's thread has ended, and Node has closed its descriptors. */

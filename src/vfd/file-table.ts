@@ -3,13 +3,19 @@
  * memory. An entry names a path, how it was opened, and which file that was (device and inode): so a file
  * that was renamed or replaced meanwhile is never read in its stead.
  *
- * Entries are counted: each open virtual descriptor holds one reference, each I/O in flight another. An
+ * Entries are counted: a slot that uses an entry has one shared reference to it. How many users those are,
+ * each open virtual descriptor and each I/O in flight (the file may be closed meanwhile), is the thread's own
+ * business: staging and reclaiming both run in the issuer, so that an I/O costs no atomic operation here. An
  * entry without references may be made into another file's; its generation rises.
  *
  * Who writes: `references` any thread (atomic; from 0 to 1 only under `lock`); everything else the holder
  * of `lock` while the entry has no references, published by storing the reference. `epoch` any thread
- * (atomic): raised when the file is unlinked or truncated, so that descriptor caches look again.
+ * (atomic): raised when the file is unlinked or truncated, so that descriptor caches look again. A slot's
+ * bit for an entry says that the slot has a reference: its own thread, and the supervisor once that has
+ * ended. The bit is plain, and stands directly behind the operation that takes or drops the reference, or
+ * with it in the critical section: a thread ends between calls' entries only (see shmem/slots.ts).
  */
+import { fail } from '../base/assert.js';
 import { CACHE_LINE_WORDS, declareLayout } from '../shmem/layout.js';
 import type { SegmentPlan } from '../shmem/segment.js';
 import type { Slots } from '../shmem/slots.js';
@@ -47,6 +53,8 @@ export interface FileIdentity {
 export interface FileTableRegion {
   readonly lock: number;
   readonly entries: number;
+  /** A bit for each entry, for each slot. */
+  readonly holders: number;
   readonly count: number;
 }
 
@@ -55,10 +63,16 @@ export class FileTable {
   readonly #words: SharedWords;
   readonly #slot: number;
   readonly #region: FileTableRegion;
+  /** First word of this slot's bits. */
+  readonly #held: number;
+  /** Users in this thread, by entry. */
+  readonly #users: Int32Array;
 
-  static plan(plan: SegmentPlan, count: number): FileTableRegion {
+  static plan(plan: SegmentPlan, slotCount: number, count: number): FileTableRegion {
     const lock = plan.reserve('file table lock', 1);
-    return { lock, entries: plan.reserve('file table', count * EntryLayout.words), count };
+    const entries = plan.reserve('file table', count * EntryLayout.words);
+    const holders = plan.reserve('file table holders', slotCount * bitWords(count));
+    return { lock, entries, holders, count };
   }
 
   constructor(slots: Slots, slot: number, region: FileTableRegion) {
@@ -66,22 +80,18 @@ export class FileTable {
     this.#words = slots.words;
     this.#slot = slot;
     this.#region = region;
-  }
-
-  /** How many entries there are. */
-  get size(): number {
-    return this.#region.count;
+    this.#held = region.holders + slot * bitWords(region.count);
+    this.#users = new Int32Array(region.count);
   }
 
   #base(entry: number): number {
     return this.#region.entries + entry * EntryLayout.words;
   }
 
-  /** Finds or makes an entry and takes a reference. -1: the table is full, or the path too long for it. */
+  /** Finds or makes an entry, with this thread as a user. -1: the table is full, or the path too long for it. */
   acquire(file: FileIdentity): number {
     if (Buffer.byteLength(file.path) > PATH_BYTES_MAX) return -1;
     const hash = hashOf(file);
-    this.#slots.enterCritical(this.#slot);
     lockSpin(this.#slots, this.#region.lock, this.#slot);
     try {
       const { count } = this.#region;
@@ -94,16 +104,19 @@ export class FileTable {
         } else if (
           this.#words.get(base + AT.hash) === hash &&
           this.#holds(entry, file) &&
-          this.tryReference(entry)
+          this.tryHold(entry)
         ) {
           return entry;
         }
       }
-      if (free >= 0) this.#fill(free, file, hash);
+      if (free >= 0) {
+        this.#fill(free, file, hash);
+        this.#words.array[this.#held + (free >>> 5)]! |= 1 << (free & 31);
+        this.#users[free] = 1;
+      }
       return free;
     } finally {
-      unlockSpin(this.#slots, this.#region.lock);
-      this.#slots.leaveCritical(this.#slot);
+      unlockSpin(this.#slots, this.#region.lock, this.#slot);
     }
   }
 
@@ -129,20 +142,58 @@ export class FileTable {
     words.store(base + AT.references, 1); // publishes the entry
   }
 
-  /** One more reference to an entry that has some. */
-  tryReference(entry: number): boolean {
+  /** One more use of an entry that has users, in whichever thread. */
+  tryHold(entry: number): boolean {
+    const users = this.#users[entry] as number;
+    if (users === 0 && !this.#tryReference(entry)) return false;
+    this.#users[entry] = users + 1;
+    return true;
+  }
+
+  #tryReference(entry: number): boolean {
+    const { array } = this.#words;
     const word = this.#base(entry) + AT.references;
+    const bits = this.#held + (entry >>> 5);
     let count = this.#words.load(word);
     while (count > 0) {
       const seen = this.#words.compareExchange(word, count, count + 1);
-      if (seen === count) return true;
+      if (seen === count) {
+        array[bits]! |= 1 << (entry & 31);
+        return true;
+      }
       count = seen;
     }
     return false;
   }
 
+  /** One more use of an entry that this thread uses. */
+  hold(entry: number): void {
+    if (entry !== NO_ENTRY) this.#users[entry] = (this.#users[entry] as number) + 1;
+  }
+
+  /** One use less; with the last one this slot's reference goes back. */
   release(entry: number): void {
+    if (entry === NO_ENTRY) return;
+    const left = (this.#users[entry] as number) - 1;
+    if (left < 0) fail(`entry ${entry} of the file table is not in use`);
+    this.#users[entry] = left;
+    if (left === 0) this.#dropReference(this.#held, entry);
+  }
+
+  #dropReference(held: number, entry: number): void {
+    const { array } = this.#words;
+    const bits = held + (entry >>> 5);
     this.#words.sub(this.#base(entry) + AT.references, 1);
+    array[bits]! &= ~(1 << (entry & 31));
+  }
+
+  /** For the supervisor: gives back the references of a backend whose thread has ended, once its I/O is over. */
+  releaseOf(dead: number): void {
+    const held = this.#region.holders + dead * bitWords(this.#region.count);
+    for (let entry = 0; entry < this.#region.count; entry++) {
+      if (((this.#words.get(held + (entry >>> 5)) >>> (entry & 31)) & 1) !== 0)
+        this.#dropReference(held, entry);
+    }
   }
 
   generation(entry: number): number {
@@ -158,7 +209,7 @@ export class FileTable {
     this.#words.add(this.#base(entry) + AT.epoch, 1);
   }
 
-  /** Stable while the caller holds a reference, or an I/O in flight does. */
+  /** Stable while the caller uses the entry, or an I/O in flight does. */
   identity(entry: number): FileIdentity {
     const base = this.#base(entry);
     return {
@@ -177,6 +228,11 @@ export class FileTable {
     }
     return used;
   }
+}
+
+/** A bit for each entry. */
+function bitWords(entries: number): number {
+  return Math.ceil(entries / 32);
 }
 
 function hashOf(file: FileIdentity): number {

@@ -7,7 +7,6 @@ import { HandleFlag, type IoHandle } from '../aio/handle.js';
 import { CallbackId, TargetId } from '../aio/ids.js';
 import { ResultStatus, type AioReturn } from '../aio/result.js';
 import { ReadFailedError, ShortReadError } from '../base/errors.js';
-import type { EntryHolds } from './entry-holds.js';
 import { NO_ENTRY, type FileTable } from './file-table.js';
 import type { ReopenCache } from './reopen.js';
 import type { Vfd } from './vfd.js';
@@ -64,22 +63,22 @@ export function reopenFile(io: IoHandle, reopens: ReopenCache): number {
 }
 
 /** The parts of slot 0 that every target has which is a file: the entry is held while the I/O is in flight. */
-export function holdingEntry(holds: EntryHolds): Pick<Required<AioCallback>, 'stage' | 'completeLocal'> {
+export function holdingEntry(table: FileTable): Pick<Required<AioCallback>, 'stage' | 'completeLocal'> {
   return {
     stage: (io) => {
-      holds.hold(io.targetWord(FileWord.ENTRY));
+      table.hold(io.targetWord(FileWord.ENTRY));
     },
     completeLocal: (io) => {
-      holds.drop(io.targetWord(FileWord.ENTRY));
+      table.release(io.targetWord(FileWord.ENTRY));
     },
   };
 }
 
 /** Slot 0 of FILE reads. Fewer bytes than asked for is PARTIAL: where a file ends is its reader's business. */
-export function fileReadv(holds: EntryHolds): AioCallback {
+export function fileReadv(table: FileTable): AioCallback {
   return {
     name: 'file_readv',
-    ...holdingEntry(holds),
+    ...holdingEntry(table),
     completeShared: (io, result) => {
       if (result.value < 0) {
         result.status = ResultStatus.ERROR;

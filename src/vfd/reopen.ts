@@ -4,6 +4,7 @@
  */
 import { constants } from 'node:os';
 import type { IoHandle } from '../aio/handle.js';
+import { NO_ENTRY } from './file-table.js';
 import type { VfdCache } from './vfd.js';
 
 const { ENOENT } = constants.errno;
@@ -30,6 +31,7 @@ export class ReopenCache {
   /** A descriptor of this thread for the file of an I/O in flight, or -errno. */
   reopen(io: IoHandle, entry: number, generation: number): number {
     const { table } = this.#vfds;
+    if (entry === NO_ENTRY) return -ENOENT; // only its issuer could, and that has ended
     if (table.generation(entry) !== generation) return -ENOENT; // cannot happen while the I/O holds a reference
     const epoch = table.epoch(entry);
     const cached = this.#byEntry.get(entry);

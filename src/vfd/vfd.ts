@@ -10,7 +10,6 @@ import { constants } from 'node:os';
 import { errnoOf } from '../base/system-errors.js';
 import { IoError, ReadFailedError } from '../base/errors.js';
 import type { DescriptorBudget } from './budget.js';
-import { EntryHolds } from './entry-holds.js';
 import { NO_ENTRY, type FileTable } from './file-table.js';
 
 const { ENOENT, EMFILE, ENFILE, EINVAL } = constants.errno;
@@ -34,7 +33,7 @@ export class Vfd {
   readonly openFlags: number;
   readonly device: bigint;
   readonly inode: bigint;
-  /** Index in the file table, with a reference held, or NO_ENTRY. */
+  /** Index in the file table, of which this is a user, or NO_ENTRY. */
   readonly entry: number;
   readonly entryGeneration: number;
   fd: number;
@@ -65,7 +64,6 @@ export class Vfd {
 export class VfdCache {
   readonly hooks: VfdHooks = { beforeClose: () => undefined };
   readonly table: FileTable;
-  readonly holds: EntryHolds;
   readonly #budget: DescriptorBudget;
   /** Every virtual descriptor; those that have a kernel descriptor now. */
   readonly #all = new Set<Vfd>();
@@ -74,7 +72,6 @@ export class VfdCache {
 
   constructor(table: FileTable, budget: DescriptorBudget) {
     this.table = table;
-    this.holds = new EntryHolds(table);
     this.#budget = budget;
   }
 
@@ -121,7 +118,7 @@ export class VfdCache {
   close(vfd: Vfd): void {
     if (!this.#all.delete(vfd)) return;
     this.#closeDescriptor(vfd);
-    this.holds.release(vfd.entry);
+    this.table.release(vfd.entry);
   }
 
   #closeDescriptor(vfd: Vfd): void {

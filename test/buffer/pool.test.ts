@@ -16,7 +16,7 @@ function makePool(count: number): {
   pools: BufferPool[];
   pins: (buffer: number) => number;
 } {
-  const shared = makeShared((plan) => planBuffers(plan, count));
+  const shared = makeShared((plan) => planBuffers(plan, 8, count));
   const pools = [0, 1, 2].map((slot) => new BufferPool(shared.slots, slot, shared.regions));
   const [first] = pools;
   assert.ok(first);

@@ -1,15 +1,18 @@
 /** Threads that come, end well, end badly, or should not be let in. */
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
 import { describe, it } from 'node:test';
+import { Worker } from 'node:worker_threads';
 import { attachInstance } from '../../src/instance/instance.js';
 import type { InstanceHandle } from '../../src/instance/shared-state.js';
+import { SlotStatus } from '../../src/shmem/slots.js';
 import { Actor, type Role } from '../../testing/actor.js';
 import { BlockReads } from '../../testing/block-reads.js';
 import { Injection } from '../../testing/injection.js';
 import { forEachMethod, openRig, withRig, type Rig } from '../../testing/instances.js';
 import { leaksOf } from '../../testing/leaks.js';
 import { DataDirectory } from '../../testing/relations.js';
-import { untilTrue } from '../../testing/turns.js';
+import { untilBackends, untilTrue } from '../../testing/turns.js';
 
 const locator = { database: 5, relation: 100 };
 const crash = (reason: RegExp): object => ({ code: 'ERR_PGAIO_INSTANCE_CRASHED', message: reason });
@@ -68,26 +71,47 @@ forEachMethod((ioMethod) => {
     });
   }
 
-  it('a backend thread that is terminated crashes the instance, typed, for everybody', async () => {
-    await withCrashingRig({ ioMethod }, async (rig) => {
-      const { instance, backend, data } = rig;
-      const thread = actor('stay', data, instance.handle);
-      await thread.report('ready');
-      const waiting = waitForever(rig);
-      await thread.terminate();
-      await assert.rejects(waiting, crash(/the thread of backend 1 ended without closing/));
-      assert.throws(() => backend.openFile('/etc/hostname'), crash(/backend 1/));
-      await assert.rejects(attachInstance(instance.handle), crash(/backend 1/));
+  it('a backend thread that is terminated is given back, and the others do not notice', async () => {
+    await withRig({ ioMethod }, async ({ instance, data, backend, log }) => {
+      data.write(locator.relation, 20);
+      for (let round = 0; round < 2; round++) {
+        const thread = actor('stay', data, instance.handle);
+        assert.equal(await thread.report('backend'), 1, 'the slot is used again');
+        await thread.report('ready');
+        await thread.terminate();
+        await untilBackends(instance, 1);
+      }
+      assert.match(log.at(-1)?.message ?? '', /the thread of backend 1 ended without closing it/);
+      assert.deepEqual(leaksOf(instance.handle, 1), []);
+      await new BlockReads(backend, data.path, locator).read(0, 20);
     });
   });
 
-  it('so does one that dies in a critical section', async () => {
+  it('one that dies in a critical section crashes the instance, typed, for everybody', async () => {
     await withCrashingRig({ ioMethod }, async (rig) => {
-      const thread = actor('critical', rig.data, rig.instance.handle);
+      const { instance, backend } = rig;
+      const thread = actor('critical', rig.data, instance.handle);
       await thread.report('ready');
       const waiting = waitForever(rig);
       await thread.terminate();
-      await assert.rejects(waiting, crash(/backend 1/));
+      const reason = crash(/the thread of backend 1 ended inside a critical section/);
+      await assert.rejects(waiting, reason);
+      assert.throws(() => backend.openFile('/etc/hostname'), reason);
+      await assert.rejects(attachInstance(instance.handle), reason);
+    });
+  });
+
+  it('a slot whose thread ended while it took it is free again', async () => {
+    await withRig({ ioMethod }, async ({ instance, backend }) => {
+      const { slots } = backend.parts.memory;
+      const thread = new Worker(
+        'import("node:fs").then(({ readlinkSync: read }) => require("node:worker_threads").parentPort.postMessage(read("/proc/thread-self")))',
+        { eval: true },
+      );
+      const [path] = (await once(thread, 'message')) as [string];
+      await once(thread, 'exit');
+      slots.words.store(slots.base(1), SlotStatus.CLAIMED | (Number(path.split('/').at(-1)) << 2));
+      await untilBackends(instance, 1);
     });
   });
 
@@ -121,11 +145,13 @@ forEachMethod((ioMethod) => {
   });
 
   it('F-01: what a blocked thread has only staged, or submitted, is read by who wants it', async () => {
-    await withCrashingRig({ ioMethod }, async ({ instance, backend, data }) => {
+    await withRig({ ioMethod }, async ({ instance, backend, data }) => {
+      data.write(locator.relation, 20);
       const thread = actor('stage', data, instance.handle, 3);
       await thread.report('ready');
       await new BlockReads(backend, data.path, locator).read(3, 1);
       await thread.terminate();
+      await untilBackends(instance, 1);
     });
   });
 });

@@ -14,5 +14,5 @@ const { slots, words, regions } = new Shared(handle);
 for (let round = 0; round < rounds; round++) {
   lockSpin(slots, regions.lock, slot);
   words.set(regions.counter, words.get(regions.counter) + 1);
-  unlockSpin(slots, regions.lock);
+  unlockSpin(slots, regions.lock, slot);
 }

@@ -27,7 +27,7 @@ describe('the spin lock', () => {
     const shared = makeShared((plan) => plan.reserve('lock', 1));
     lockSpin(shared.slots, shared.regions, 5);
     assert.equal(shared.words.load(shared.regions), 6);
-    unlockSpin(shared.slots, shared.regions);
+    unlockSpin(shared.slots, shared.regions, 5);
     assert.equal(shared.words.load(shared.regions), 0);
   });
 

@@ -21,11 +21,11 @@ describe('the file table', () => {
     assert.deepEqual(theirs.identity(entry), file('a'));
     mine.release(entry);
     assert.equal(mine.entriesInUse, 1);
-    assert.ok(mine.tryReference(entry));
+    assert.ok(mine.tryHold(entry));
     theirs.release(entry);
     mine.release(entry);
     assert.equal(mine.entriesInUse, 0);
-    assert.ok(!mine.tryReference(entry), 'nobody’s entry cannot be taken without the lock');
+    assert.ok(!mine.tryHold(entry), 'nobody’s entry cannot be taken without the lock');
   });
 
   it('tells files apart by path, device, inode, and how they are opened', () => {

@@ -21,6 +21,24 @@ export interface IoMethod {
   initBackend(thread: AioThread, start: number): IoMethodOps;
 }
 
+/** What the supervisor needs of a method when a thread has ended: see aio/recovery.ts. Nothing here waits. */
+export interface MethodRecovery {
+  /** A backend's thread has ended: gives back what the method kept for it, before its handles are looked at. */
+  recoverBackend?(dead: number): void;
+  /**
+   * True: the I/O is SUBMITTED and with the kernel, whatever became of the thread that submitted it. It is
+   * neither run again nor taken from its executor; the method completes it.
+   */
+  isCarriedElsewhere?(io: IoHandle): boolean;
+  /**
+   * Has a SUBMITTED I/O run whose executor word is free. It may be with the method already: where it is
+   * submitted twice, the executor word decides.
+   */
+  submitAgain(io: IoHandle, generation: number): void;
+  /** As in IoMethodOps: the supervisor waits for the I/O of a dead backend. */
+  readonly waitOne: IoMethodOps['waitOne'];
+}
+
 export interface IoMethodOps {
   readonly name: IoMethodName;
   /** A descriptor may be closed only when no I/O on it is in flight. */

@@ -7,7 +7,6 @@
  * acquires); a completion is read after the tail that covers it, and copied out before the head that gives
  * it back, because the kernel may then overwrite it.
  */
-import { fail } from '../../../base/assert.js';
 import { RingOut, type NativeAddon } from '../../../native/addon.js';
 import type { Rings } from './rings.js';
 
@@ -191,9 +190,6 @@ export class Ring {
 
   /** Takes back the entries that the kernel never took, so that the next owner does not submit them. */
   withdrawUntaken(): void {
-    const head = Atomics.load(this.#queues, this.#sqHead);
-    if (this.#next === head) fail('nothing is to be withdrawn');
-    this.#next = head;
-    Atomics.store(this.#queues, this.#sqTail, head);
+    Atomics.store(this.#queues, this.#sqTail, Atomics.load(this.#queues, this.#sqHead));
   }
 }

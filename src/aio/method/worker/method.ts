@@ -10,12 +10,12 @@ import type { IoHandle } from '../../handle.js';
 import { HandleFlag } from '../../handle.js';
 import { HandleState, generationOf, stateOf } from '../../states.js';
 import type { AioThread } from '../../thread.js';
-import type { IoMethodOps } from '../method.js';
+import type { IoMethodOps, MethodRecovery } from '../method.js';
 import type { WorkerControl } from './control.js';
 import { runDequeued } from './run.js';
 import { Counter } from '../../../stats/counters.js';
 
-export class WorkerMethod implements IoMethodOps {
+export class WorkerMethod implements IoMethodOps, MethodRecovery {
   readonly name = 'worker';
   readonly waitOnFdBeforeClose = false;
   readonly #thread: AioThread;
@@ -80,6 +80,11 @@ export class WorkerMethod implements IoMethodOps {
     if (!io.tryMove(HandleState.STAGED, HandleState.SUBMITTED, generation)) return;
     this.#thread.counters.count(Counter.takenOver);
     if (this.#control.queue.tryEnqueue(this.#thread.slot, io.index, generation)) this.#control.wakeOneIdle();
+    else runDequeued(this.#thread, io, generation);
+  }
+
+  submitAgain(io: IoHandle, generation: number): void {
+    if (this.#enqueue(io)) this.#control.wakeOneIdle();
     else runDequeued(this.#thread, io, generation);
   }
 

@@ -1,0 +1,35 @@
+/** The thread behind testing/casualty.ts. */
+import { parentPort, workerData } from 'node:worker_threads';
+import { attachInstance } from '../src/instance/instance.js';
+import { BlockReads } from './block-reads.js';
+import { scenes, workerScenes, type Stage } from './casualty-scenes.js';
+import type { CasualtyInput } from './casualty.js';
+
+const input = workerData as CasualtyInput;
+
+function sleepForEver(): never {
+  for (;;) Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0);
+}
+
+try {
+  const backend = await attachInstance(input.handle);
+  const stage: Stage = {
+    backend,
+    blocks: new BlockReads(backend, input.dataDirectory, input.locator),
+    path: `${input.dataDirectory}/base/${input.locator.database}/${input.locator.relation}`,
+    directory: input.dataDirectory,
+    ioHandle: input.ioHandle,
+    armed: false,
+    hold: () => {
+      parentPort?.postMessage({ backend: backend.number });
+      sleepForEver();
+    },
+  };
+  const play = scenes[input.scene] ?? workerScenes[input.scene];
+  if (play === undefined) throw new Error('there is no such scene');
+  play(stage);
+  if (stage.armed) throw new Error('the scene did not come to its place');
+  stage.hold();
+} catch (error) {
+  parentPort?.postMessage({ failed: (error as Error).stack ?? String(error) });
+}
