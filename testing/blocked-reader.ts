@@ -9,6 +9,11 @@ import type { InstanceHandle } from '../src/instance/shared-state.js';
 
 const FOREVER = 2 ** 30;
 
+interface Input {
+  blockedReader: InstanceHandle;
+  sliceMillis: number;
+}
+
 interface Report {
   slot?: number;
   /** Number of the wait that is over. */
@@ -24,8 +29,10 @@ export class BlockedReader {
   #waits = 0;
   #wake: () => void = () => undefined;
 
-  static async start(handle: InstanceHandle): Promise<BlockedReader> {
-    const thread = new Worker(new URL(import.meta.url), { workerData: { blockedReader: handle } });
+  /** One that is to be terminated needs slices: nothing ends a thread that sleeps in the kernel. */
+  static async start(handle: InstanceHandle, sliceMillis: number = FOREVER): Promise<BlockedReader> {
+    const input: Input = { blockedReader: handle, sliceMillis };
+    const thread = new Worker(new URL(import.meta.url), { workerData: input });
     const slot = await new Promise<number>((resolve, reject) => {
       thread.once('message', (report: Report) => resolve(report.slot ?? -1));
       thread.once('error', reject);
@@ -69,9 +76,9 @@ export class BlockedReader {
   }
 }
 
-async function main(handle: InstanceHandle): Promise<void> {
-  const backend = await attachInstance(handle);
-  backend.aio.waits.sliceMillis = FOREVER;
+async function main({ blockedReader, sliceMillis }: Input): Promise<void> {
+  const backend = await attachInstance(blockedReader);
+  backend.aio.waits.sliceMillis = sliceMillis;
   const send = (report: Report): void => parentPort?.postMessage(report);
   send({ slot: backend.number });
   parentPort?.on('message', (message: { close?: true; wait: number } & WaitReference) => {
@@ -89,5 +96,5 @@ async function main(handle: InstanceHandle): Promise<void> {
   });
 }
 
-const input = workerData as { blockedReader?: InstanceHandle } | null;
-if (input?.blockedReader !== undefined) await main(input.blockedReader);
+const input = workerData as Input | null;
+if (input !== null && 'blockedReader' in input) await main(input);

@@ -10,8 +10,9 @@ import { BlockedReader } from '../../testing/blocked-reader.js';
 import { Injection } from '../../testing/injection.js';
 import { openRig, type Rig } from '../../testing/instances.js';
 import { PipeReads, type PipeRead } from '../../testing/pipe-reads.js';
-import { untilTrue } from '../../testing/turns.js';
+import { untilBackends, untilTrue } from '../../testing/turns.js';
 
+const CASUALTY_SLICE_MILLIS = 50;
 const missing = supportedMethods().includes('io_uring') ? false : 'io_uring is not available here';
 
 for (const ioUringMemory of ['own', 'mapped'] as const) {
@@ -198,6 +199,64 @@ for (const ioUringMemory of ['own', 'mapped'] as const) {
       one.finish();
       await first;
       assertOver(one);
+    });
+
+    it('a holder that dies in the kernel: the lock is freed, and who slept goes on', async () => {
+      const casualty = await BlockedReader.start(rig.instance.handle, CASUALTY_SLICE_MILLIS);
+      const one = pipes.start();
+      const two = pipes.start();
+      const first = casualty.waitFor(one.reference);
+      await untilTrue(() => rings.holder(0) === casualty.slot, first);
+      const second = await untilAsleep(0, () => reader(0).waitFor(two.reference));
+      await casualty.terminate();
+      await untilHolder(0, second.waiting);
+      two.finish();
+      await second.waiting;
+      one.finish();
+      rig.backend.aio.waitForBlocking(one.reference.index, one.reference.generation);
+      assertOver(one, two);
+      await untilBackends(rig.instance, 1 + readers.length);
+    });
+
+    it('a holder that dies with completions in hand: the next one finds them again', async () => {
+      const casualty = await BlockedReader.start(rig.instance.handle, CASUALTY_SLICE_MILLIS);
+      const one = pipes.start();
+      const two = pipes.start();
+      const first = casualty.waitFor(one.reference);
+      await untilTrue(() => rings.holder(0) === casualty.slot, first);
+      const second = await untilAsleep(0, () => reader(0).waitFor(two.reference));
+      const taken = injection.hold('ringTaken', { owner: casualty.slot, times: 1 });
+      one.finish();
+      await taken.arrived();
+      two.finish();
+      await casualty.terminate();
+      await second.waiting;
+      const { aio } = rig.backend;
+      await aio.waits.until(() => aio.waitForReference(one.reference));
+      assertOver(one, two);
+      await untilBackends(rig.instance, 1 + readers.length);
+    });
+
+    it('a waiter that dies after it was woken, before it took the lock: others go on', async () => {
+      const casualty = await BlockedReader.start(rig.instance.handle, CASUALTY_SLICE_MILLIS);
+      const reads = [pipes.start(), pipes.start(), pipes.start()] as const;
+      const first = reader(0).waitFor(reads[0].reference);
+      await untilHolder(0, first);
+      const missed = injection.hold('ringLockMissed', { owner: casualty.slot, times: 1 });
+      void casualty.waitFor(reads[1].reference);
+      await missed.arrived();
+      injection.disarm('ringLockMissed');
+      const third = await untilAsleep(1, () => reader(1).waitFor(reads[2].reference));
+      reads[0].finish();
+      await first;
+      await casualty.terminate();
+      await untilHolder(1, third.waiting);
+      for (const read of reads.slice(1)) read.finish();
+      await third.waiting;
+      const { aio } = rig.backend;
+      await aio.waits.until(() => aio.waitForReference(reads[1].reference));
+      assertOver(...reads);
+      await untilBackends(rig.instance, 1 + readers.length);
     });
 
     it('D-84: with more completions than are taken at once, each handle gets its own result', async () => {
