@@ -14,11 +14,13 @@ export interface CaseResult {
 
 export interface TargetResult {
   readonly text: string;
-  readonly atLeast: number;
-  /** A ratio, or operations a second; null when a side of it is missing. */
+  /** What `limit` and `measured` are: operations a second, a ratio of those, or a ratio of CPU an operation. */
+  readonly kind: 'rate' | 'ratio' | 'cpu';
+  /** A most for `cpu`, else a least. */
+  readonly limit: number;
+  /** Null when a side of it is missing. */
   readonly measured: number | null;
-  readonly isRatio: boolean;
-  /** The cases that were the best of their side. */
+  /** The cases that were the fastest of their side. */
   readonly of: string | null;
   readonly over: string | null;
 }
@@ -100,12 +102,21 @@ async function runOnce(one: Case, result: CaseResult, bench: Bench): Promise<voi
 function judge(target: Target, cases: readonly CaseResult[]): TargetResult {
   const of = best(target.of, cases);
   const over = target.over === undefined ? null : best(target.over, cases);
-  const isRatio = target.over !== undefined;
-  let measured: number | null = null;
-  if (of?.summary && !isRatio) measured = of.summary.rate;
-  if (of?.summary && over?.summary) measured = of.summary.rate / over.summary.rate;
-  const { text, atLeast } = target;
-  return { text, atLeast, measured, isRatio, of: of?.name ?? null, over: over?.name ?? null };
+  const { text } = target;
+  const sides = { of: of?.name ?? null, over: over?.name ?? null };
+  if ('atMostCpu' in target) {
+    const cpu = ratio(of?.summary?.cpuMicros, over?.summary?.cpuMicros);
+    return { text, kind: 'cpu', limit: target.atMostCpu, measured: cpu, ...sides };
+  }
+  const limit = target.atLeast;
+  if (target.over !== undefined)
+    return { text, kind: 'ratio', limit, measured: ratio(of?.summary?.rate, over?.summary?.rate), ...sides };
+  return { text, kind: 'rate', limit, measured: of?.summary?.rate ?? null, ...sides };
+}
+
+/** Null where a side is not known. */
+function ratio(of: number | null = null, over: number | null = null): number | null {
+  return of === null || over === null ? null : of / over;
 }
 
 function best(names: readonly string[], cases: readonly CaseResult[]): CaseResult | null {
