@@ -42,12 +42,12 @@ function casesTable(unit: string, cases: readonly CaseResult[]): string {
   return table.toString();
 }
 
-function formatTarget({ text, atLeast, measured, isRatio, of, over }: TargetResult): string {
+function formatTarget({ text, kind, limit, measured, of, over }: TargetResult): string {
   if (measured === null) return `target ${text}: not measured`;
-  const value = isRatio ? `${measured.toFixed(2)} ×` : `${formatRate(measured)}/s`;
+  const value = kind === 'rate' ? `${formatRate(measured)}/s` : `${measured.toFixed(2)} ×`;
   const sides = [of, over].filter((side) => side !== null).join(' over ');
-  const verdict = measured >= atLeast ? pc.green('met') : pc.red('missed');
-  return `target ${text}: ${value} ${verdict} (${sides})`;
+  const met = kind === 'cpu' ? measured <= limit : measured >= limit;
+  return `target ${text}: ${value} ${met ? pc.green('met') : pc.red('missed')} (${sides})`;
 }
 
 /** Three significant digits, with k or M. */

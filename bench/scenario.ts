@@ -31,13 +31,23 @@ export interface Case {
   measure(): Promise<Measurement>;
 }
 
-/** The best of the cases `of` is to reach `atLeast`: times the best of the cases `over`, or operations a second. */
-export interface Target {
+/** The fastest of the cases `of` is to reach `atLeast`: times the fastest of the cases `over`, or operations a second. */
+export interface RateTarget {
   readonly text: string;
   readonly of: readonly string[];
   readonly atLeast: number;
   readonly over?: readonly string[];
 }
+
+/** The fastest of the cases `of` is to use at most this share of the CPU an operation that the fastest of `over` uses. */
+export interface CpuTarget {
+  readonly text: string;
+  readonly of: readonly string[];
+  readonly atMostCpu: number;
+  readonly over: readonly string[];
+}
+
+export type Target = RateTarget | CpuTarget;
 
 export interface Plan {
   readonly cases: readonly Case[];

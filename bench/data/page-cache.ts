@@ -12,9 +12,14 @@ const TOLERANCE = 0.01;
 export function warm(files: readonly string[]): void {
   for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
     for (const file of files) readThrough(file);
-    if ((residentShare(files) ?? 1) >= 1 - TOLERANCE) return;
+    if (isWarm(files)) return;
   }
   throw new Error('the page cache does not keep the files: there is too little memory');
+}
+
+/** Whether the page cache holds the files, as far as can be told. */
+export function isWarm(files: readonly string[]): boolean {
+  return (residentShare(files) ?? 1) >= 1 - TOLERANCE;
 }
 
 function readThrough(file: string): void {

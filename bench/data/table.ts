@@ -14,6 +14,9 @@ export interface BenchTable {
   readonly files: readonly string[];
 }
 
+/** Size of every segment but the last. */
+export const RELATION_SEGMENT_BYTES: number = SEGMENT_BLOCKS * BLOCK_SIZE;
+
 /** The table at `base/DATABASE/RELATION`. */
 export function tableAt(dataDirectory: string, database: number, relation: number): BenchTable {
   const files: string[] = [];

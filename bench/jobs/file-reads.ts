@@ -2,43 +2,32 @@
 import { closeSync, constants, openSync, read, readSync } from 'node:fs';
 import { open } from 'node:fs/promises';
 import type { IoMethodName } from '../../src/base/settings.js';
-import { seededRandom } from '../../testing/random.js';
 import type { Measurement } from '../measurement.js';
-import { measureWork, type WorkUntil } from './measure.js';
+import type { WorkUntil } from './measure.js';
+import { measureReads, RandomReads, type RandomReadsSpec } from './random-reads.js';
 
-export interface FileReadsSpec {
-  readonly how: 'readSync' | 'read' | 'FileHandle.read' | 'pgaio' | 'pgaio await' | 'pgaio promises';
-  readonly file: string;
-  /** Reads are of random blocks among the first `blocks`. */
-  readonly blocks: number;
-  readonly blockSize: number;
+export interface FileReadsSpec extends RandomReadsSpec {
+  readonly how:
+    | 'readSync'
+    | 'read'
+    | 'FileHandle.read'
+    | 'pgaio'
+    | 'pgaio await'
+    | 'pgaio promises'
+    | 'pgaio handle promises'
+    | 'pgaio batched promises';
   readonly direct: boolean;
   /** Reads in flight. */
   readonly depth: number;
-  readonly seconds: number;
   /** For pgaio. */
   readonly method?: IoMethodName;
   readonly workers?: number;
+  /** For io_uring: always or never set IOSQE_ASYNC. Default: as the method finds best. */
+  readonly punt?: boolean;
 }
 
-const ORDER_LENGTH = 65_536;
 /** The clock is looked at once in so many reads. */
 const CLOCK_STRIDE = 16;
-
-/** Positions of random blocks, made beforehand and gone through in a circle. */
-export class RandomPositions {
-  readonly #positions: Float64Array;
-  #next = 0;
-
-  constructor(blocks: number, blockSize: number) {
-    const random = seededRandom(1);
-    this.#positions = Float64Array.from({ length: ORDER_LENGTH }, () => random.below(blocks) * blockSize);
-  }
-
-  next(): number {
-    return this.#positions[this.#next++ & (ORDER_LENGTH - 1)]!;
-  }
-}
 
 /** Memory that starts on a page, as O_DIRECT wants it. */
 export function alignedMemory(bytes: number): Uint8Array<ArrayBuffer> {
@@ -52,45 +41,48 @@ export function openFlags(spec: FileReadsSpec): number {
 
 export async function fsReads(spec: FileReadsSpec): Promise<Measurement> {
   if (spec.how === 'FileHandle.read') return fileHandleReads(spec);
-  const fd = openSync(spec.file, openFlags(spec));
-  const work = spec.how === 'readSync' ? syncReads(fd, spec) : callbackReads(fd, spec);
-  const measurement = await measureWork(spec.seconds, 0, work);
-  closeSync(fd);
+  const fds = spec.files.map((file) => openSync(file, openFlags(spec)));
+  const reads = new RandomReads(spec);
+  const work = spec.how === 'readSync' ? syncReads(fds, spec, reads) : callbackReads(fds, spec, reads);
+  const measurement = await measureReads(spec, reads, 0, work);
+  for (const fd of fds) closeSync(fd);
   return measurement;
 }
 
-function syncReads(fd: number, spec: FileReadsSpec): WorkUntil {
-  const { blockSize, blocks } = spec;
+function syncReads(fds: readonly number[], { blockSize }: FileReadsSpec, reads: RandomReads): WorkUntil {
   const memory = alignedMemory(blockSize);
-  const positions = new RandomPositions(blocks, blockSize);
   return (until) => {
     let ops = 0;
     do {
-      for (let count = 0; count < CLOCK_STRIDE; count++) readSync(fd, memory, 0, blockSize, positions.next());
+      for (let count = 0; count < CLOCK_STRIDE; count++) {
+        const block = reads.next();
+        readSync(fds[reads.fileOf(block)]!, memory, 0, blockSize, reads.positionOf(block));
+      }
       ops += CLOCK_STRIDE;
-    } while (performance.now() < until);
+    } while (!reads.isOver(until));
     return ops;
   };
 }
 
 /** `depth` reads in flight, each started again when it is done. */
-function callbackReads(fd: number, spec: FileReadsSpec): WorkUntil {
-  const { blockSize, blocks, depth } = spec;
+function callbackReads(fds: readonly number[], spec: FileReadsSpec, reads: RandomReads): WorkUntil {
+  const { blockSize, depth } = spec;
   const memory = alignedMemory(blockSize * depth);
-  const positions = new RandomPositions(blocks, blockSize);
   return (until) =>
     new Promise((resolve, reject) => {
       let ops = 0;
       let running = depth;
       let over = false;
       const start = (slot: number): void => {
-        read(fd, memory, slot * blockSize, blockSize, positions.next(), (error) => {
+        const block = reads.next();
+        const fd = fds[reads.fileOf(block)]!;
+        read(fd, memory, slot * blockSize, blockSize, reads.positionOf(block), (error) => {
           if (error !== null) {
             reject(error);
             return;
           }
           ops++;
-          over ||= ops % CLOCK_STRIDE === 0 && performance.now() >= until;
+          over ||= ops % CLOCK_STRIDE === 0 && reads.isOver(until);
           if (!over) start(slot);
           else if (--running === 0) resolve(ops);
         });
@@ -100,23 +92,26 @@ function callbackReads(fd: number, spec: FileReadsSpec): WorkUntil {
 }
 
 async function fileHandleReads(spec: FileReadsSpec): Promise<Measurement> {
-  const { blockSize, blocks, depth } = spec;
-  const handle = await open(spec.file, openFlags(spec));
+  const { blockSize, depth } = spec;
+  const handles = await Promise.all(spec.files.map((file) => open(file, openFlags(spec))));
   const memory = alignedMemory(blockSize * depth);
-  const positions = new RandomPositions(blocks, blockSize);
+  const reads = new RandomReads(spec);
   const work: WorkUntil = async (until) => {
     let ops = 0;
     const readInTurn = async (slot: number): Promise<void> => {
       do {
-        for (let count = 0; count < CLOCK_STRIDE; count++)
-          await handle.read(memory, slot * blockSize, blockSize, positions.next());
+        for (let count = 0; count < CLOCK_STRIDE; count++) {
+          const block = reads.next();
+          const handle = handles[reads.fileOf(block)]!;
+          await handle.read(memory, slot * blockSize, blockSize, reads.positionOf(block));
+        }
         ops += CLOCK_STRIDE;
-      } while (performance.now() < until);
+      } while (!reads.isOver(until));
     };
     await Promise.all(Array.from({ length: depth }, (_, slot) => readInTurn(slot)));
     return ops;
   };
-  const measurement = await measureWork(spec.seconds, 0, work);
-  await handle.close();
+  const measurement = await measureReads(spec, reads, 0, work);
+  for (const handle of handles) await handle.close();
   return measurement;
 }

@@ -1,7 +1,7 @@
 /**
- * Random reads of a file through handles and callbacks, many in flight without a promise each, by a thread that
- * blocks (`pgaio`) or returns to its loop (`pgaio await`); or with one promise a read (`pgaio promises`). With one in
- * flight there is nothing to gain from a loop: then the thread blocks.
+ * Random reads of files through handles and callbacks, many in flight without a promise each, by a thread that
+ * blocks (`pgaio`) or returns to its loop (`pgaio await`); or with one promise a read (`pgaio ... promises`). With one
+ * in flight there is nothing to gain from a loop: then the thread blocks.
  */
 import assert from 'node:assert/strict';
 import { closeSync, openSync, readSync } from 'node:fs';
@@ -11,8 +11,11 @@ import { createInstance, type Backend, type File } from '../../src/index.js';
 import type { Pending } from '../../src/shmem/wait.js';
 import { errorOf } from '../../src/vfd/file.js';
 import type { Measurement } from '../measurement.js';
-import { RandomPositions, type FileReadsSpec } from './file-reads.js';
-import { measureWork, type WorkUntil } from './measure.js';
+import type { FileReadsSpec } from './file-reads.js';
+import type { WorkUntil } from './measure.js';
+import { leaseMemory, promisedReads } from './promised-reads.js';
+import { fixPunting } from './punting-rules.js';
+import { measureReads, RandomReads } from './random-reads.js';
 
 const CHECKED_READS = 256;
 const CLOCK_STRIDE = 16;
@@ -27,18 +30,25 @@ export async function pgaioReads(spec: FileReadsSpec): Promise<Measurement> {
   };
   const instance = await createInstance(settings);
   const { backend } = instance;
-  const file = backend.openFile(spec.file, { direct: spec.direct });
-  const checked = await checkReads(backend, file, spec);
-  const measurement = await measureWork(spec.seconds, checked, worker(backend, file, spec));
-  file.close();
+  if (spec.punt !== undefined) fixPunting(backend, spec.punt);
+  const files = spec.files.map((file) => backend.openFile(file, { direct: spec.direct }));
+  const checked = await checkReads(backend, files, spec);
+  const reads = new RandomReads(spec);
+  const measurement = await measureReads(spec, reads, checked, worker(backend, files, spec, reads));
+  for (const file of files) file.close();
   await instance.close();
   return measurement;
 }
 
-function worker(backend: Backend, file: File, spec: FileReadsSpec): WorkUntil {
-  if (spec.how === 'pgaio promises') return promisedReads(file, spec);
-  if (spec.depth === 1) return singleReads(backend, file, spec);
-  const window = new ReadWindow(backend, file, spec);
+function worker(
+  backend: Backend,
+  files: readonly File[],
+  spec: FileReadsSpec,
+  reads: RandomReads,
+): WorkUntil {
+  if (spec.how.endsWith('promises')) return promisedReads(backend, files, spec, reads);
+  if (spec.depth === 1) return singleReads(backend, files, spec, reads);
+  const window = new ReadWindow(backend, files, spec, reads);
   return spec.how === 'pgaio' ? (until) => window.readBlocking(until) : (until) => window.read(until);
 }
 
@@ -53,9 +63,9 @@ interface ReadSlot {
 /** A number of reads in flight, each started again when it is done. */
 class ReadWindow {
   readonly #backend: Backend;
-  readonly #file: File;
+  readonly #files: readonly File[];
   readonly #blockSize: number;
-  readonly #positions: RandomPositions;
+  readonly #reads: RandomReads;
   /** In the order of their start; the other array takes the next order. */
   #slots: ReadSlot[] = [];
   #spare: ReadSlot[] = [];
@@ -64,13 +74,12 @@ class ReadWindow {
     return this.#backend.aio.waitFor(handle, generation);
   };
 
-  constructor(backend: Backend, file: File, spec: FileReadsSpec) {
+  constructor(backend: Backend, files: readonly File[], spec: FileReadsSpec, reads: RandomReads) {
     this.#backend = backend;
-    this.#file = file;
+    this.#files = files;
     this.#blockSize = spec.blockSize;
-    this.#positions = new RandomPositions(spec.blocks, spec.blockSize);
-    const memory = backend.files.ioMemory.tryLease(spec.depth * spec.blockSize);
-    assert(memory >= 0, 'the I/O memory is too small');
+    this.#reads = reads;
+    const memory = leaseMemory(backend, spec.depth * spec.blockSize);
     for (let slot = 0; slot < spec.depth; slot++) {
       const result = new AioReturn();
       this.#slots.push({ memory: memory + slot * spec.blockSize, result, handle: 0, generation: 0 });
@@ -80,7 +89,7 @@ class ReadWindow {
   readBlocking(until: number): number {
     const { aio } = this.#backend;
     let ops = this.#startAll();
-    while (performance.now() < until) {
+    while (!this.#reads.isOver(until)) {
       aio.waits.block(this.#waitForOldest);
       ops += this.#startAgain();
     }
@@ -91,7 +100,7 @@ class ReadWindow {
   async read(until: number): Promise<number> {
     const { aio } = this.#backend;
     let ops = this.#startAll();
-    while (performance.now() < until) {
+    while (!this.#reads.isOver(until)) {
       await aio.waits.until(this.#waitForOldest);
       ops += this.#startAgain();
     }
@@ -135,16 +144,21 @@ class ReadWindow {
     const io = aio.acquireBlocking(rootScope, result);
     slot.handle = io.index;
     slot.generation = io.generation;
-    this.#file.startRead(io, slot.memory, this.#blockSize, this.#positions.next());
+    const block = this.#reads.next();
+    const file = this.#files[this.#reads.fileOf(block)]!;
+    file.startRead(io, slot.memory, this.#blockSize, this.#reads.positionOf(block));
   }
 }
 
 /** One read after the other, blocking. */
-function singleReads(backend: Backend, file: File, spec: FileReadsSpec): WorkUntil {
-  const { aio, rootScope, files } = backend;
-  const { blockSize } = spec;
-  const positions = new RandomPositions(spec.blocks, blockSize);
-  const memory = files.ioMemory.tryLease(blockSize);
+function singleReads(
+  backend: Backend,
+  files: readonly File[],
+  { blockSize }: FileReadsSpec,
+  reads: RandomReads,
+): WorkUntil {
+  const { aio, rootScope } = backend;
+  const memory = leaseMemory(backend, blockSize);
   const result = new AioReturn();
   return (until) => {
     let ops = 0;
@@ -152,53 +166,41 @@ function singleReads(backend: Backend, file: File, spec: FileReadsSpec): WorkUnt
       for (let count = 0; count < CLOCK_STRIDE; count++) {
         const io = aio.acquireBlocking(rootScope, result);
         const { index, generation } = io;
-        file.startRead(io, memory, blockSize, positions.next());
+        const block = reads.next();
+        files[reads.fileOf(block)]!.startRead(io, memory, blockSize, reads.positionOf(block));
         aio.waitForBlocking(index, generation);
         if (result.status === ResultStatus.ERROR) throw errorOf(aio, result);
       }
       ops += CLOCK_STRIDE;
-    } while (performance.now() < until);
+    } while (!reads.isOver(until));
     return ops;
   };
 }
 
-function promisedReads(file: File, spec: FileReadsSpec): WorkUntil {
-  const positions = new RandomPositions(spec.blocks, spec.blockSize);
-  return async (until) => {
-    let ops = 0;
-    const readInTurn = async (): Promise<void> => {
-      do {
-        for (let count = 0; count < CLOCK_STRIDE; count++) await file.read(positions.next(), spec.blockSize);
-        ops += CLOCK_STRIDE;
-      } while (performance.now() < until);
-    };
-    await Promise.all(Array.from({ length: spec.depth }, readInTurn));
-    return ops;
-  };
-}
-
-/** Reads some blocks with `depth` in flight and compares them with what the file holds. */
-async function checkReads(backend: Backend, file: File, spec: FileReadsSpec): Promise<number> {
-  const { aio, rootScope, files } = backend;
-  const positions = new RandomPositions(spec.blocks, spec.blockSize);
-  const expected = Buffer.alloc(spec.blockSize);
-  const fd = openSync(spec.file, 'r');
-  const memory = files.ioMemory.tryLease(spec.blockSize);
+/** Reads some blocks and compares them with what the files hold. */
+async function checkReads(backend: Backend, files: readonly File[], spec: FileReadsSpec): Promise<number> {
+  const { aio, rootScope } = backend;
+  const { blockSize } = spec;
+  const { ioMemory, bytes } = backend.files;
+  const reads = new RandomReads(spec);
+  const expected = Buffer.alloc(blockSize);
+  const fds = spec.files.map((file) => openSync(file, 'r'));
+  const memory = leaseMemory(backend, blockSize);
   const result = new AioReturn();
   for (let read = 0; read < CHECKED_READS; read++) {
-    const position = positions.next();
+    const block = reads.next();
+    const file = reads.fileOf(block);
+    const position = reads.positionOf(block);
     const io = aio.acquireBlocking(rootScope, result);
     const reference = io.waitReference;
-    file.startRead(io, memory, spec.blockSize, position);
+    files[file]!.startRead(io, memory, blockSize, position);
     await aio.waits.until(() => aio.waitForReference(reference));
-    assert.equal(result.value, spec.blockSize);
-    readSync(fd, expected, 0, spec.blockSize, position);
-    assert(
-      expected.equals(files.bytes.subarray(memory, memory + spec.blockSize)),
-      `wrong bytes at ${position}`,
-    );
+    assert.equal(result.value, blockSize);
+    readSync(fds[file]!, expected, 0, blockSize, position);
+    const same = expected.equals(bytes.subarray(memory, memory + blockSize));
+    assert(same, `wrong bytes at ${position} of "${spec.files[file]!}"`);
   }
-  files.ioMemory.release(memory, spec.blockSize);
-  closeSync(fd);
+  ioMemory.release(memory, blockSize);
+  for (const fd of fds) closeSync(fd);
   return CHECKED_READS;
 }

@@ -22,7 +22,8 @@ export function blockSource({ random, blocks }: ScanOrder): BlockSource {
   };
 }
 
-function shuffled(count: number): Int32Array {
+/** 0 to `count` in random order, the same each time. */
+export function shuffled(count: number): Int32Array {
   const random = seededRandom(1);
   const order = Int32Array.from({ length: count }, (_, index) => index);
   for (let left = count; left > 1; left--) {

@@ -13,6 +13,8 @@ export interface FioSpec {
   readonly bytes?: number;
   /** Runs so long; without it, once over everything. */
   readonly seconds?: number;
+  /** Read each block at most once, of all files in turn. Random blocks otherwise may come again. */
+  readonly once?: boolean;
   /** Submit and reap as many at once. Default: fio's, one by one. */
   readonly batch?: number;
 }
@@ -49,13 +51,13 @@ export async function runFio(program: string, spec: FioSpec, unit: number): Prom
     '--readonly',
     '--invalidate=0',
     '--randrepeat=0',
-    '--norandommap',
+    ...(spec.once === true ? [] : ['--norandommap']),
     `--ioengine=${spec.engine}`,
     `--rw=${spec.pattern}`,
     `--bs=${spec.blockSize}`,
     ...(spec.engine === 'psync' ? [] : [`--iodepth=${spec.depth}`]),
     `--direct=${spec.direct ? 1 : 0}`,
-    '--file_service_type=sequential',
+    `--file_service_type=${spec.once === true ? 'random' : 'sequential'}`,
     `--filename=${spec.files.map((file) => file.replaceAll(':', '\\:')).join(':')}`,
   ];
   if (spec.bytes !== undefined) args.push(`--size=${spec.bytes}`);

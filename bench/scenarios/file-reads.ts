@@ -1,85 +1,33 @@
 /** Random 8 KiB reads of a file: handles and callbacks against Node's own functions and fio. */
-import { BLOCK_SIZE, type IoMethodName } from '../../src/base/settings.js';
-import { findProgram } from '../found.js';
-import type { FileReadsSpec } from '../jobs/file-reads.js';
-import { runJob } from '../jobs/job.js';
-import { fioName, runFio, type FioSpec } from '../peers/fio.js';
-import type { Bench, Case, PageCache, Plan, Scenario } from '../scenario.js';
+import type { Plan, Scenario } from '../scenario.js';
+import { ReadCases } from './read-cases.js';
+import { fsReadTargets, uringCases, uringWindow } from './uring-reads.js';
 
-const FILE_BYTES_MAX = 512 * 1024 ** 2;
 const DEPTH = 64;
-
-/** Makes cases over the beginning of the table's first file. */
-class ReadCases {
-  readonly #bench: Bench;
-  readonly #pageCache: PageCache;
-  readonly #base: Omit<FileReadsSpec, 'how'>;
-
-  constructor(bench: Bench, direct: boolean) {
-    this.#bench = bench;
-    this.#pageCache = direct ? 'any' : 'all';
-    this.#base = {
-      file: bench.table.files[0]!,
-      blocks: Math.min(bench.table.blocks, FILE_BYTES_MAX / BLOCK_SIZE),
-      blockSize: BLOCK_SIZE,
-      direct,
-      depth: DEPTH,
-      seconds: bench.seconds,
-    };
-  }
-
-  fs(how: 'readSync' | 'read' | 'FileHandle.read', threads?: number): Case {
-    const env = threads === undefined ? {} : { UV_THREADPOOL_SIZE: String(threads) };
-    return {
-      name: `${how === 'FileHandle.read' ? how : `fs.${how}`}${threads === undefined ? '' : `, pool ${threads}`}`,
-      pageCache: this.#pageCache,
-      measure: () => runJob('fs-reads', { ...this.#base, how }, env),
-    };
-  }
-
-  pgaio(
-    name: string,
-    how: 'pgaio' | 'pgaio await' | 'pgaio promises',
-    method: IoMethodName,
-    workers?: number,
-  ): Case {
-    const spec = { ...this.#base, how, method, ...(workers === undefined ? {} : { workers }) };
-    const depth = method === 'sync' ? 1 : DEPTH;
-    return { name, pageCache: this.#pageCache, measure: () => runJob('pgaio-reads', { ...spec, depth }) };
-  }
-
-  fio(engine: FioSpec['engine'], batch?: number): Case {
-    const { file, blocks, direct } = this.#base;
-    const spec: FioSpec = {
-      engine,
-      pattern: 'randread',
-      blockSize: BLOCK_SIZE,
-      depth: DEPTH,
-      direct,
-      files: [file],
-      bytes: blocks * BLOCK_SIZE,
-      seconds: this.#bench.seconds,
-      ...(batch === undefined ? {} : { batch }),
-    };
-    const { value, missing } = findProgram('fio');
-    return {
-      name: fioName(spec),
-      pageCache: this.#pageCache,
-      ...(missing === null ? {} : { missing }),
-      measure: () => runFio(value ?? 'fio', spec, BLOCK_SIZE),
-    };
-  }
-}
 
 export const syncRead: Scenario = {
   name: 'sync-read',
   about: 'cached random 8 KiB reads, one at a time: the sync method against fs.readSync',
   unit: 'reads',
   plan: (bench): Plan => {
-    const make = new ReadCases(bench, false);
+    const make = new ReadCases(bench, { depth: 1 });
+    const withoutAddon = 'sync, without the addon';
     return {
-      cases: [make.pgaio('sync', 'pgaio', 'sync'), make.fs('readSync'), make.fio('psync')],
-      targets: [{ text: '0.9 × fs.readSync', of: ['sync'], atLeast: 0.9, over: ['fs.readSync'] }],
+      cases: [
+        make.pgaio('sync', 'pgaio', 'sync'),
+        make.pgaio(withoutAddon, 'pgaio', 'sync', { withoutAddon: true }),
+        make.fs('readSync'),
+        make.fio('psync'),
+      ],
+      targets: [
+        { text: '1.0 × fs.readSync', of: ['sync'], atLeast: 1, over: ['fs.readSync'] },
+        {
+          text: '0.9 × fs.readSync without the addon',
+          of: [withoutAddon],
+          atLeast: 0.9,
+          over: ['fs.readSync'],
+        },
+      ],
     };
   },
 };
@@ -91,13 +39,14 @@ export const workerRead: Scenario = {
   about: `cached random 8 KiB reads, ${DEPTH} in flight: ${LIBUV_THREADS} workers against libuv's ${LIBUV_THREADS} threads`,
   unit: 'reads',
   plan: (bench): Plan => {
-    const make = new ReadCases(bench, false);
+    const make = new ReadCases(bench, { depth: DEPTH });
     const workers = `${LIBUV_THREADS} workers`;
+    const variant = { workers: LIBUV_THREADS };
     return {
       cases: [
-        make.pgaio(`${workers}, awaiting`, 'pgaio await', 'worker', LIBUV_THREADS),
-        make.pgaio(`${workers}, blocking`, 'pgaio', 'worker', LIBUV_THREADS),
-        make.pgaio(`${workers}, a promise each`, 'pgaio promises', 'worker', LIBUV_THREADS),
+        make.pgaio(`${workers}, awaiting`, 'pgaio await', 'worker', variant),
+        make.pgaio(`${workers}, blocking`, 'pgaio', 'worker', variant),
+        make.pgaio(`${workers}, a promise each`, 'pgaio promises', 'worker', variant),
         make.fs('read', LIBUV_THREADS),
         make.fs('read', 16),
         make.fs('FileHandle.read', LIBUV_THREADS),
@@ -122,25 +71,49 @@ export const directRead: Scenario = {
   about: `random 8 KiB reads past the page cache (O_DIRECT), ${DEPTH} in flight`,
   unit: 'reads',
   plan: (bench): Plan => {
-    const make = new ReadCases(bench, true);
+    const make = new ReadCases(bench, { direct: true, depth: DEPTH });
+    const variant = { workers: DIRECT_WORKERS };
+    const fio = make.fio('io_uring');
     return {
       cases: [
-        make.pgaio(`${DIRECT_WORKERS} workers, awaiting`, 'pgaio await', 'worker', DIRECT_WORKERS),
-        make.pgaio(`${DIRECT_WORKERS} workers, blocking`, 'pgaio', 'worker', DIRECT_WORKERS),
+        ...uringCases(make),
+        make.pgaio(`${DIRECT_WORKERS} workers, awaiting`, 'pgaio await', 'worker', variant),
+        make.pgaio(`${DIRECT_WORKERS} workers, blocking`, 'pgaio', 'worker', variant),
         make.pgaio('sync (one at a time)', 'pgaio', 'sync'),
         make.fs('read', LIBUV_THREADS),
         make.fs('read', 16),
         make.fs('FileHandle.read', LIBUV_THREADS),
         make.fs('readSync'),
-        make.fio('io_uring'),
+        fio,
       ],
       targets: [
+        { text: '0.9 × fio', of: uringWindow, atLeast: 0.9, over: [fio.name] },
+        ...fsReadTargets(2.2, 0.25),
         {
-          text: '1.3 × fs.read, pool 4',
+          text: `1.3 × fs.read, pool 4, with ${DIRECT_WORKERS} workers`,
           of: [`${DIRECT_WORKERS} workers, awaiting`, `${DIRECT_WORKERS} workers, blocking`],
           atLeast: 1.3,
           over: [`fs.read, pool ${LIBUV_THREADS}`],
         },
+      ],
+    };
+  },
+};
+
+const SHALLOW_DEPTH = 16;
+
+export const directReadShallow: Scenario = {
+  name: 'direct-read-16',
+  about: `random 8 KiB reads past the page cache (O_DIRECT), ${SHALLOW_DEPTH} in flight`,
+  unit: 'reads',
+  plan: (bench): Plan => {
+    const make = new ReadCases(bench, { direct: true, depth: SHALLOW_DEPTH });
+    const fio = make.fio('io_uring');
+    return {
+      cases: [...uringCases(make), make.fs('read', LIBUV_THREADS), fio],
+      targets: [
+        { text: '0.8 × fio', of: uringWindow, atLeast: 0.8, over: [fio.name] },
+        ...fsReadTargets(1.7, 0.25),
       ],
     };
   },

@@ -1,15 +1,21 @@
 /** All scenarios, in the order in which they are run. */
 import type { Scenario } from '../scenario.js';
-import { directRead, syncRead, workerRead } from './file-reads.js';
+import { directRead, directReadShallow, syncRead, workerRead } from './file-reads.js';
 import { hitScan, hits } from './hits.js';
 import { slowStorage } from './slow-storage.js';
 import { stream, streamBookkeeping, streamCold } from './stream.js';
+import { coldRead, coldReadLarge, uringRead, uringReadLarge } from './uring-reads.js';
 import { verify, verifyCold } from './verify.js';
 
 export const scenarios: readonly Scenario[] = [
   syncRead,
   workerRead,
+  uringRead,
+  uringReadLarge,
   directRead,
+  directReadShallow,
+  coldRead,
+  coldReadLarge,
   hits,
   hitScan,
   stream,

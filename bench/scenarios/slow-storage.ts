@@ -2,6 +2,7 @@
 import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import type { IoMethodName } from '../../src/base/settings.js';
 import { tableAt, type BenchTable } from '../data/table.js';
 import { runJob } from '../jobs/job.js';
 import { DelayedFile, whyNoDelayedFile } from '../peers/delayed-file.js';
@@ -19,9 +20,19 @@ export const slowStorage: Scenario = {
     const delayed = await DelayedFile.open(bench.table.files[0]!, LATENCY_MILLIS);
     const directory = mkdtempSync(join(tmpdir(), 'pgaio-slow-'));
     const table = linkedTable(directory, delayed.path);
+    // The sync method has one read in flight at any depth.
+    const methods = bench.methods.filter((method) => method !== 'sync');
     return {
-      cases: [depthCase(bench, table, DEPTH), depthCase(bench, table, 1)],
-      targets: [{ text: '5 × depth 1', of: [`depth ${DEPTH}`], atLeast: 5, over: ['depth 1'] }],
+      cases: methods.flatMap((method) => [
+        depthCase(bench, table, method, DEPTH),
+        depthCase(bench, table, method, 1),
+      ]),
+      targets: methods.map((method) => ({
+        text: `${method}: 5 × depth 1`,
+        of: [caseName(method, DEPTH)],
+        atLeast: 5,
+        over: [caseName(method, 1)],
+      })),
       close: async () => {
         delayed.close();
         rmSync(directory, { recursive: true });
@@ -38,9 +49,13 @@ function linkedTable(directory: string, file: string): BenchTable {
   return tableAt(directory, 1, 1);
 }
 
-function depthCase(bench: Bench, table: BenchTable, depth: number): Case {
+function caseName(method: IoMethodName, depth: number): string {
+  return `${method}, depth ${depth}`;
+}
+
+function depthCase(bench: Bench, table: BenchTable, method: IoMethodName, depth: number): Case {
   const settings = {
-    ioMethod: 'worker',
+    ioMethod: method,
     ioMinWorkers: depth,
     ioMaxWorkers: depth,
     effectiveIoConcurrency: depth,
@@ -57,5 +72,5 @@ function depthCase(bench: Bench, table: BenchTable, depth: number): Case {
     cold: true,
     seconds,
   } as const;
-  return { name: `depth ${depth}`, pageCache: 'any', measure: () => runJob('stream', spec) };
+  return { name: caseName(method, depth), pageCache: 'any', measure: () => runJob('stream', spec) };
 }

@@ -5,7 +5,7 @@ import { findProgram } from '../found.js';
 import { runJob } from '../jobs/job.js';
 import type { StreamSpec } from '../jobs/stream.js';
 import { fioName, runFio, type FioSpec } from '../peers/fio.js';
-import type { Bench, Case, Plan, Scenario } from '../scenario.js';
+import type { Bench, Case, Plan, Scenario, Target } from '../scenario.js';
 
 const READ_BYTES = 131_072;
 const DEPTH = 16;
@@ -69,8 +69,12 @@ export const stream: Scenario = {
     const settings = settingsFor(bench, 'sync');
     const cases = [
       ...bench.methods.flatMap((method) => methodCases(bench, method)),
-      cachedCase(bench, 'sync, one thread', settings, 'threads', 1),
-      cachedCase(bench, 'sync, two threads', settings, 'threads', 2),
+      ...bench.methods
+        .filter((method) => method !== 'worker') // its threads would take the second core
+        .flatMap((method) => [
+          cachedCase(bench, `${method}, one thread`, settingsFor(bench, method), 'threads', 1),
+          cachedCase(bench, `${method}, two threads`, settingsFor(bench, method), 'threads', 2),
+        ]),
       ...(await Promise.all(POSTGRES_METHODS.map((method) => postgresCase(bench, method)))),
       {
         name: 'fs.createReadStream, 128 kB chunks, nothing verified',
@@ -78,30 +82,31 @@ export const stream: Scenario = {
         measure: () => runJob('fs-stream', { how: 'for await', table, settings, cold: false, seconds }),
       },
     ];
-    const best = (suffix: string): string[] =>
-      cases.map(({ name }) => name).filter((name) => name.endsWith(suffix));
-    const postgres = POSTGRES_METHODS.map((method) => `PostgreSQL ${method}`);
-    return {
-      cases,
-      targets: [
-        {
-          text: "1.4 × PostgreSQL's worker",
-          of: best(' workers'),
-          atLeast: 1.4,
-          over: ['PostgreSQL worker'],
-        },
-        { text: "1.2 × PostgreSQL's sync", of: ['sync'], atLeast: 1.2, over: ['PostgreSQL sync'] },
-        { text: "for await: 1.0 × PostgreSQL's best", of: best('for await'), atLeast: 1, over: postgres },
-        {
-          text: 'two backends: 1.5 × one',
-          of: ['sync, two threads'],
-          atLeast: 1.5,
-          over: ['sync, one thread'],
-        },
-      ],
-    };
+    return { cases, targets: streamTargets(cases.map(({ name }) => name)) };
   },
 };
+
+function streamTargets(names: readonly string[]): Target[] {
+  const best = (suffix: string): string[] => names.filter((name) => name.endsWith(suffix));
+  const postgres = POSTGRES_METHODS.map((method) => `PostgreSQL ${method}`);
+  const twice = (method: IoMethodName): Target => ({
+    text: `two backends with ${method}: 1.5 × one`,
+    of: [`${method}, two threads`],
+    atLeast: 1.5,
+    over: [`${method}, one thread`],
+  });
+  const uring = { of: ['io_uring'], over: ['PostgreSQL io_uring'] };
+  return [
+    { text: "1.5 × PostgreSQL's io_uring", ...uring, atLeast: 1.5 },
+    { text: "0.6 × the CPU of PostgreSQL's io_uring", ...uring, atMostCpu: 0.6 },
+    { text: "io_uring: 1.2 × PostgreSQL's best", of: ['io_uring'], atLeast: 1.2, over: postgres },
+    { text: "1.4 × PostgreSQL's worker", of: best(' workers'), atLeast: 1.4, over: ['PostgreSQL worker'] },
+    { text: "1.2 × PostgreSQL's sync", of: ['sync'], atLeast: 1.2, over: ['PostgreSQL sync'] },
+    { text: "for await: 1.0 × PostgreSQL's best", of: best('for await'), atLeast: 1, over: postgres },
+    twice('io_uring'),
+    twice('sync'),
+  ];
+}
 
 export const streamBookkeeping: Scenario = {
   name: 'stream-bookkeeping',

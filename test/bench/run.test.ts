@@ -61,6 +61,39 @@ describe('running a scenario', () => {
     assert.match(text, /2 × c: not measured/);
   });
 
+  it('compares the CPU an operation of the fastest on both sides', async () => {
+    const withCpu = (name: string, ops: number, cpuSeconds: number | null): Case => ({
+      name,
+      pageCache: 'any',
+      measure: () => Promise.resolve({ ops, seconds: 1, cpuSeconds, checked: 0 }),
+    });
+    // The slower `a` uses less, but it is not the one that the rate is claimed for.
+    const cases = [
+      withCpu('a', 10, 0.001),
+      withCpu('a2', 20, 0.2),
+      withCpu('b', 4, 0.2),
+      withCpu('c', 4, null),
+    ];
+    const targets = [
+      { text: '0.25 × b', of: ['a', 'a2'], atMostCpu: 0.25, over: ['b'] },
+      { text: '0.1 × b', of: ['a2'], atMostCpu: 0.1, over: ['b'] },
+      { text: '0.1 × c', of: ['a2'], atMostCpu: 0.1, over: ['c'] },
+    ];
+    const result = await runScenario(scenarioOf(cases, targets), bench, { reps: 1 });
+    assert.deepEqual(
+      result.targets.map(({ kind, measured, of, over }) => [kind, measured, of, over]),
+      [
+        ['cpu', 0.2, 'a2', 'b'],
+        ['cpu', 0.2, 'a2', 'b'],
+        ['cpu', null, 'a2', 'c'],
+      ],
+    );
+    const text = formatScenario(result);
+    assert.match(text, /0\.25 × b: 0\.20 × .*met/);
+    assert.match(text, /0\.1 × b: 0\.20 × .*missed/);
+    assert.match(text, /0\.1 × c: not measured/);
+  });
+
   it('goes on without a case that fails, and says so', async () => {
     const result = await runScenario(scenarioOf([caseWith('a', [1]), caseWith('b', [2, 2])]), bench, {
       reps: 2,

@@ -62,8 +62,10 @@ describe('on a table of our own', () => {
     assert.deepEqual(largestTable(directory.path), table);
   });
 
-  for (const name of ['sync-read', 'worker-read', 'direct-read', 'hits', 'hit-scan', 'slow-storage']) {
-    it(`${name} compares what it reads`, { skip: name === 'direct-read' && inMemory }, async (t) => {
+  const fromCache = ['sync-read', 'worker-read', 'uring-read', 'uring-read-128k', 'hits', 'hit-scan'];
+  const fromStorage = ['direct-read', 'direct-read-16', 'cold-read', 'cold-read-128k'];
+  for (const name of [...fromCache, ...fromStorage, 'slow-storage']) {
+    it(`${name} compares what it reads`, { skip: fromStorage.includes(name) && inMemory }, async (t) => {
       const result = await run(name, bench);
       if (result.missing !== null) t.skip(result.missing);
       for (const one of measured(result)) {

@@ -16,7 +16,7 @@ import { HandleState, generationOf, stateOf } from '../../states.js';
 import type { AioThread } from '../../thread.js';
 import type { IoMethodOps } from '../method.js';
 import { runReopened } from '../worker/run.js';
-import { PROBE_BITS, PROBE_MASK, Punting } from './punting.js';
+import { PROBE_BITS, PROBE_MASK, Punting, type PuntingRule } from './punting.js';
 import { Reaper, stillRuns } from './reaper.js';
 import { FSYNC_DATA_ONLY, RingOperation, type Ring } from './ring.js';
 import type { Rings } from './rings.js';
@@ -41,11 +41,12 @@ export class IoUringMethod implements IoMethodOps {
       this.#unwatch();
     },
   };
+  /** Which I/Os skip the attempt inside the system call. Another rule may be put here while nothing is in flight. */
+  punting: PuntingRule = new Punting();
   readonly #thread: AioThread;
   readonly #native: Registration;
   readonly #reaper: Reaper;
   readonly #ring: Ring;
-  readonly #punting = new Punting();
   readonly #submitted: IoHandle[] = [];
   /** Vectors as the kernel wants them: addresses, not offsets. This thread's own memory. */
   readonly #vectors: Int32Array;
@@ -90,7 +91,7 @@ export class IoUringMethod implements IoMethodOps {
   submit(staged: readonly IoHandle[], count: number): void {
     const { slot, injection, counters } = this.#thread;
     const ring = this.#ring;
-    this.#punting.begin();
+    this.punting.begin();
     this.#room = ring.room;
     for (let index = 0; index < count; index++) {
       const io = staged[index] as IoHandle;
@@ -135,7 +136,7 @@ export class IoUringMethod implements IoMethodOps {
   /** Negative: let a kernel thread do it. Positive: the number by which it is seen whether that was needed. */
   #probe(io: IoHandle, operation: Operation): number {
     if (operation === Operation.FSYNC || (io.flags & HandleFlag.BUFFERED) === 0) return 0;
-    return this.#punting.shouldPunt(this.#ring.inFlight) ? -1 : this.#punting.submission;
+    return this.punting.shouldPunt(this.#ring.inFlight) ? -1 : this.punting.submission;
   }
 
   /** Address of the I/O's vector. The kernel reads it during the submission, so its place is soon free again. */
@@ -165,8 +166,8 @@ export class IoUringMethod implements IoMethodOps {
       this.#reaper.reap(ring.index); // it is short of memory, or of room for completions
       if (ring.inFlight > ring.unsubmitted && !ring.hasCompletions) ring.wait(RETRY_MILLIS);
     }
-    const inline = this.#punting.triedInline;
-    if (inline > 0) this.#punting.end(ring.countTagged(tail, this.#punting.submission, PROBE_MASK));
+    const inline = this.punting.triedInline;
+    if (inline > 0) this.punting.end(ring.countTagged(tail, this.punting.submission, PROBE_MASK));
     this.#wakeEarlyWaiters();
   }
 
@@ -181,7 +182,7 @@ export class IoUringMethod implements IoMethodOps {
     const ring = this.#ring;
     for (;;) {
       this.#enter();
-      this.#punting.begin();
+      this.punting.begin();
       this.#reaper.reap(ring.index);
       this.#room = ring.room;
       if (this.#room > 0) return;

@@ -22,7 +22,21 @@ const THRESHOLD = 0.5;
 export const PROBE_BITS = 4;
 export const PROBE_MASK = 15;
 
-export class Punting {
+/** What the method asks. An interface, so that measurements can compare rules. */
+export interface PuntingRule {
+  /** A system call's worth of I/O begins. */
+  begin(): void;
+  /** Number of this submission, 1 to 15; 0 where nobody wants to know what was complete at once. */
+  readonly submission: number;
+  /** How many of this submission were not to be punted. While it is 0, `end` is not called. */
+  readonly triedInline: number;
+  /** Whether to set the flag on an I/O through the page cache, with so many in flight. */
+  shouldPunt(inFlight: number): boolean;
+  /** The system call is over: so many of those tried inline are complete. */
+  end(complete: number): void;
+}
+
+export class Punting implements PuntingRule {
   #missShare = 0;
   #submission = 0;
   #triedInline = 0;
@@ -33,13 +47,11 @@ export class Punting {
     return this.#missShare;
   }
 
-  /** A system call's worth of I/O begins. */
   begin(): void {
     this.#submission = (this.#submission % PROBE_MASK) + 1;
     this.#triedInline = 0;
   }
 
-  /** Number of this submission, 1 to 15. */
   get submission(): number {
     return this.#submission;
   }
@@ -48,7 +60,6 @@ export class Punting {
     return this.#triedInline;
   }
 
-  /** Whether to set the flag on an I/O through the page cache, with so many in flight. */
   shouldPunt(inFlight: number): boolean {
     if (this.#missShare > THRESHOLD && inFlight >= IN_FLIGHT_MIN && ++this.#sinceProbe < PROBE_EVERY)
       return true;
@@ -57,7 +68,6 @@ export class Punting {
     return false;
   }
 
-  /** The system call is over: so many of those tried inline are complete. */
   end(complete: number): void {
     const hits = Math.min(complete, this.#triedInline);
     for (let left = this.#triedInline; left > 0; left--) {
