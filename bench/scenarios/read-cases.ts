@@ -1,5 +1,6 @@
 /** Cases of random reads: ours, Node's own functions, and fio. */
-import { whyUnavailable } from '../../src/instance/methods.js';
+import { supportedMethods } from '../../src/instance/methods.js';
+import { ioUringReason } from '../../src/native/io-uring-support.js';
 import { BLOCK_SIZE, type IoMethodName } from '../../src/base/settings.js';
 import { NO_ADDON_VARIABLE } from '../../src/native/addon.js';
 import { findProgram } from '../found.js';
@@ -63,7 +64,7 @@ export class ReadCases {
     const depth = method === 'sync' ? 1 : this.#base.depth;
     const spec = { ...this.#base, ...rest, how, method, depth };
     const env = withoutAddon ? { [NO_ADDON_VARIABLE]: '1' } : {};
-    const missing = whyUnavailable(method);
+    const missing = supportedMethods().includes(method) ? null : ioUringReason();
     return {
       name,
       pageCache: this.#pageCache,

@@ -37,7 +37,9 @@ export class Aio implements ScopeKeeper {
   /** Where results go that nobody wants any more. */
   readonly #discarded = new AioReturn();
   #handedOut: IoHandle | null = null;
+  /** The first `#stagedCount` are staged, in order. */
   #staged: IoHandle[] = [];
+  #stagedCount = 0;
   #submitting: IoHandle[] = [];
   /** Tasks that want a handle, in the order in which they asked. */
   readonly #turns: object[] = [];
@@ -75,9 +77,9 @@ export class Aio implements ScopeKeeper {
     if (this.#closed) throw new ClosedError('this backend');
     scope.assertOpen();
     if (this.#handedOut !== null) fail('API violation: only one I/O handle can be handed out at a time');
-    if (this.#staged.length >= SUBMIT_BATCH_SIZE) this.submitStaged();
+    if (this.#stagedCount >= SUBMIT_BATCH_SIZE) this.submitStaged();
     while (this.#free.length === 0 && this.reclaimCompleted() === 0) {
-      if (this.#staged.length > 0) this.submitStaged();
+      if (this.#stagedCount > 0) this.submitStaged();
       else if (this.#waitForOldest(WaitEvent.AioHandle) === PENDING) return PENDING;
     }
     return this.#handOut(this.#free.pop() as number, scope, result);
@@ -187,8 +189,8 @@ export class Aio implements ScopeKeeper {
       return;
     }
     io.move(HandleState.DEFINED, HandleState.STAGED);
-    this.#staged.push(io);
-    if (!this.#inBatch || this.#staged.length >= SUBMIT_BATCH_SIZE) this.submitStaged();
+    this.#staged[this.#stagedCount++] = io;
+    if (!this.#inBatch || this.#stagedCount >= SUBMIT_BATCH_SIZE) this.submitStaged();
   }
 
   /** This thread becomes the executor before others can see the I/O, so nobody can take it over. */
@@ -205,16 +207,17 @@ export class Aio implements ScopeKeeper {
 
   /** Hands everything staged to the method, in one call. */
   submitStaged(): void {
-    if (this.#staged.length === 0) return;
+    const count = this.#stagedCount;
+    if (count === 0) return;
     const staged = this.#staged;
-    this.#staged = this.#submitting;
+    this.#staged = this.#submitting; // what is started meanwhile must not be mixed up with this
     this.#submitting = staged;
-    this.ops.submit(staged, staged.length);
-    staged.length = 0;
+    this.#stagedCount = 0;
+    this.ops.submit(staged, count);
   }
 
   get haveStaged(): boolean {
-    return this.#staged.length > 0;
+    return this.#stagedCount > 0;
   }
 
   // --- batches -----------------------------------------------------------------------------------

@@ -199,8 +199,20 @@ export class Waits {
       this.#asyncWaiters.push(waiter);
       this.#keepAlive ??= setInterval(() => this.#slice(), this.sliceMillis);
       this.hooks.beforeSleep();
-      this.#pump();
+      if (this.#loopSleeping && !this.#pumping) this.#join(waiter);
+      else this.#pump();
     });
+  }
+
+  /** One more waiter while the loop sleeps for others already: only this one has to look. */
+  #join(waiter: AsyncWaiter): void {
+    if (this.#look(waiter, false)) {
+      this.#asyncWaiters.splice(this.#asyncWaiters.indexOf(waiter), 1);
+      if (this.#asyncWaiters.length === 0) this.#stopWaiting();
+    } else {
+      this.hooks.beforeSleep(); // the look may have started something
+      this.#watchIo(waiter);
+    }
   }
 
   #newWaiter(
@@ -253,7 +265,7 @@ export class Waits {
       return;
     }
     this.hooks.beforeSleep();
-    this.#watchIos();
+    for (const waiter of this.#asyncWaiters) this.#watchIo(waiter);
     this.#publishFirstWaiter();
     if (this.#loopSleeping) return;
     this.#loopSleeping = true;
@@ -281,12 +293,8 @@ export class Waits {
     });
   }
 
-  #watchIos(): void {
-    const { sleeper } = this.hooks;
-    if (sleeper === null) return;
-    for (const waiter of this.#asyncWaiters) {
-      if (isIoEvent(waiter.event)) sleeper.watch(waiter.object, waiter.generation);
-    }
+  #watchIo(waiter: AsyncWaiter): void {
+    if (isIoEvent(waiter.event)) this.hooks.sleeper?.watch(waiter.object, waiter.generation);
   }
 
   /** True when the waiter was settled. Joins its condition before it looks for the last time. */

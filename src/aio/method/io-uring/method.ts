@@ -47,7 +47,9 @@ export class IoUringMethod implements IoMethodOps {
   readonly #native: Registration;
   readonly #reaper: Reaper;
   readonly #ring: Ring;
+  /** The first `#submittedCount` are those of the current submission. */
   readonly #submitted: IoHandle[] = [];
+  #submittedCount = 0;
   /** Vectors as the kernel wants them: addresses, not offsets. This thread's own memory. */
   readonly #vectors: Int32Array;
   readonly #vectorsAddress: number;
@@ -89,7 +91,7 @@ export class IoUringMethod implements IoMethodOps {
   // --- submitting --------------------------------------------------------------------------------
 
   submit(staged: readonly IoHandle[], count: number): void {
-    const { slot, injection, counters } = this.#thread;
+    const { slot, injection } = this.#thread;
     const ring = this.#ring;
     this.punting.begin();
     this.#room = ring.room;
@@ -103,9 +105,8 @@ export class IoUringMethod implements IoMethodOps {
       io.carry(ring.index, ring.nextPosition);
       io.move(HandleState.STAGED, HandleState.SUBMITTED);
       this.#push(io, generation);
-      this.#submitted.push(io);
+      this.#submitted[this.#submittedCount++] = io;
     }
-    counters.count(Counter.submissions, this.#submitted.length);
     this.#enter();
     this.#reaper.reap(ring.index);
   }
@@ -156,25 +157,36 @@ export class IoUringMethod implements IoMethodOps {
   #enter(): void {
     const ring = this.#ring;
     const tail = ring.completionTail;
-    for (let tries = 0; ring.unsubmitted > 0 || tries === 0; tries++) {
-      const result = ring.submit();
-      if (result > 0 || result === -EINTR || ring.unsubmitted === 0) continue;
-      if (result !== 0 && result !== -EAGAIN && result !== -EBUSY) {
-        this.#thread.crash(`the kernel refused a submission with errno ${-result}`);
-        this.#thread.header.checkCrashed();
-      }
-      this.#reaper.reap(ring.index); // it is short of memory, or of room for completions
-      if (ring.inFlight > ring.unsubmitted && !ring.hasCompletions) ring.wait(RETRY_MILLIS);
+    ring.publish();
+    for (let left = this.#submittedCount; left > 0;) {
+      const result = ring.submit(left);
+      if (result > 0) left -= result;
+      else if (result !== -EINTR) this.#submitLater(result, left);
     }
     const inline = this.punting.triedInline;
     if (inline > 0) this.punting.end(ring.countTagged(tail, this.punting.submission, PROBE_MASK));
     this.#wakeEarlyWaiters();
   }
 
+  /** The kernel took nothing: it is short of memory, or of room for completions. */
+  #submitLater(result: number, left: number): void {
+    const ring = this.#ring;
+    if (result !== 0 && result !== -EAGAIN && result !== -EBUSY) {
+      this.#thread.crash(`the kernel refused a submission with errno ${-result}`);
+      this.#thread.header.checkCrashed();
+    }
+    this.#reaper.reap(ring.index);
+    if (ring.inFlight > left && !ring.hasCompletions) ring.wait(RETRY_MILLIS);
+  }
+
   /** Who saw an I/O before it was on a ring sleeps on its latch, and must come to the ring. */
   #wakeEarlyWaiters(): void {
-    for (const io of this.#submitted) broadcast(this.#thread.slots, io.waitersCondition, this.#thread.slot);
-    this.#submitted.length = 0;
+    const { slots, slot, counters } = this.#thread;
+    const count = this.#submittedCount;
+    for (let at = 0; at < count; at++)
+      broadcast(slots, (this.#submitted[at] as IoHandle).waitersCondition, slot);
+    counters.count(Counter.submissions, count);
+    this.#submittedCount = 0;
   }
 
   /** The queue is full, with I/O of this submission or with completions that nobody took. */

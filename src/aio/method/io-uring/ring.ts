@@ -79,14 +79,9 @@ export class Ring {
     return (this.#next - Atomics.load(this.#queues, this.#cqHead)) | 0;
   }
 
-  /** Entries that can be pushed now, such that there is room for their completions too. */
+  /** Entries that can be pushed when all before were submitted, such that there is room for their completions too. */
   get room(): number {
-    return Math.min(this.#sqMask + 1 - this.unsubmitted, this.#cqMask + 1 - this.inFlight);
-  }
-
-  /** Entries that the kernel has not taken yet. */
-  get unsubmitted(): number {
-    return (this.#next - Atomics.load(this.#queues, this.#sqHead)) | 0;
+    return Math.min(this.#sqMask, this.#cqMask - this.inFlight) + 1;
   }
 
   /** Fills the next entry. `position` and `address` are whole numbers below 2^53. */
@@ -117,17 +112,20 @@ export class Ring {
     this.#next = (this.#next + 1) | 0;
   }
 
-  /** Gives all entries to the kernel; the number that it took, or -errno. */
-  submit(): number {
-    const { unsubmitted } = this;
+  /** Lets the kernel see the entries that were pushed. */
+  publish(): void {
     Atomics.store(this.#queues, this.#sqTail, this.#next);
-    return unsubmitted === 0 ? 0 : this.#addon.ringEnter(this.number, unsubmitted, 0, 0);
+  }
+
+  /** Gives `count` entries to the kernel; the number that it took, or -errno. */
+  submit(count: number): number {
+    return this.#addon.ringEnter(this.number, count, 0, 0);
   }
 
   // --- completing: the holder of the completion lock -----------------------------------------------
 
   get hasCompletions(): boolean {
-    return Atomics.load(this.#queues, this.#cqTail) !== Atomics.load(this.#queues, this.#cqHead);
+    return Atomics.load(this.#queues, this.#cqTail) !== this.#queues[this.#cqHead];
   }
 
   /** Sleeps in the kernel until there is a completion, for at most `millis`; 0, or -errno (-ETIME). */
