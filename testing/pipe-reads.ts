@@ -5,6 +5,7 @@
 import { execFileSync } from 'node:child_process';
 import { closeSync, openSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
+import { threadId } from 'node:worker_threads';
 import type { WaitReference } from '../src/aio/handle.js';
 import { AioReturn } from '../src/aio/result.js';
 import type { Backend } from '../src/instance/backend.js';
@@ -16,6 +17,8 @@ const BYTES = 8;
 export interface PipeRead {
   readonly reference: WaitReference;
   readonly result: AioReturn;
+  /** Of the pipe. */
+  readonly path: string;
   /** Lets the kernel finish it. */
   finish(): void;
 }
@@ -36,7 +39,7 @@ export class PipeReads {
   /** Starts a read on behalf of this thread's backend, and submits it. */
   start(): PipeRead {
     const { aio, files, rootScope } = this.#backend;
-    const path = join(this.#directory, `pipe-${++this.#next}`);
+    const path = join(this.#directory, `pipe-${threadId}-${++this.#next}`);
     execFileSync('mkfifo', [path]);
     const fd = openSync(path, 'r+');
     this.#descriptors.push(fd);
@@ -49,12 +52,16 @@ export class PipeReads {
     io.appendIov(this.#memory + this.#next * BYTES, BYTES);
     aio.startReadv(io, fd, 0);
     files.vfds.close(vfd);
-    return { reference, result, finish: () => void writeSync(fd, Buffer.alloc(BYTES, 'x')) };
+    return { reference, result, path, finish: () => void writeSync(fd, Buffer.alloc(BYTES, 'x')) };
   }
 
   /** All reads must be over. */
   close(): void {
     this.#backend.files.ioMemory.release(this.#memory, 8192);
+    this.closeDescriptors();
+  }
+
+  closeDescriptors(): void {
     for (const fd of this.#descriptors) closeSync(fd);
   }
 }

@@ -3,9 +3,11 @@
  * sleeps, who is woken. Every waiter here sleeps without a time limit, so a wake-up that is lost hangs.
  */
 import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
 import { after, afterEach, before, describe, it } from 'node:test';
 import { Rings } from '../../src/aio/method/io-uring/rings.js';
 import { supportedMethods } from '../../src/instance/methods.js';
+import { BusyOwner } from '../../testing/busy-owner.js';
 import { BlockedReader } from '../../testing/blocked-reader.js';
 import { Injection } from '../../testing/injection.js';
 import { openRig, type Rig } from '../../testing/instances.js';
@@ -199,6 +201,30 @@ for (const ioUringMemory of ['own', 'mapped'] as const) {
       one.finish();
       await first;
       assertOver(one);
+    });
+
+    for (const how of ['awaits', 'blocks'] as const) {
+      it(`F-01: who ${how} gets the I/O of a thread that computes without a pause`, async () => {
+        const owner = await BusyOwner.start(rig.instance.handle, rig.data.path);
+        const { aio } = rig.backend;
+        const waiting =
+          how === 'blocks'
+            ? reader(0).waitFor(owner.reference)
+            : aio.waits.until(() => aio.waitForReference(owner.reference));
+        owner.finishRead();
+        await waiting;
+        await owner.end();
+      });
+    }
+
+    it('processes that are started meanwhile disturb no I/O', async () => {
+      const reads = Array.from({ length: 20 }, () => pipes.start());
+      execFileSync(process.execPath, ['--version']);
+      for (const read of reads) read.finish();
+      execFileSync(process.execPath, ['--version']);
+      const { aio } = rig.backend;
+      for (const { reference } of reads) await aio.waits.until(() => aio.waitForReference(reference));
+      assertOver(...reads);
     });
 
     it('a holder that dies in the kernel: the lock is freed, and who slept goes on', async () => {
