@@ -349,13 +349,16 @@ static struct ring *use_ring(int32_t id) {
   return NULL;
 }
 
-static void close_ring(struct ring *ring, int32_t id) {
-  if (use_ring(id) == NULL) return;
+/** Whether this was a ring's number; one of a ring that is closed does nothing. */
+static bool close_ring(int32_t id) {
+  struct ring *ring = use_ring(id);
+  if (ring == NULL) return false;
   lock_table();
   int open = RING_OPEN;
   atomic_compare_exchange_strong(&ring->state, &open, RING_CLOSING);
   unlock_table();
   release_ring(ring);
+  return true;
 }
 
 static struct ring *reserve_ring(void) {
@@ -503,10 +506,9 @@ static napi_value ring_views(napi_env env, napi_callback_info info) {
 static napi_value ring_close(napi_env env, napi_callback_info info) {
   ARGUMENTS(1);
   INT(id, 0);
-  struct ring *ring = ring_at(id);
-  if (ring == NULL) return outside(env, "no such ring");
-  environment->made[id % RINGS_MAX] = 0;
-  close_ring(ring, id);
+  if (id < 0) return outside(env, "no such ring");
+  /* Behind an old number there may be another ring of this thread, which is closed when the thread ends. */
+  if (close_ring(id)) environment->made[id % RINGS_MAX] = 0;
   return NULL;
 }
 
@@ -516,7 +518,10 @@ static napi_value ring_attach(napi_env env, napi_callback_info info) {
   INT(id, 0);
   INT(submits, 1);
   if (id < 0) return outside(env, "no such ring");
+  struct ring *ring = use_ring(id);
+  if (ring == NULL) return NULL;
   environment->submits[id % RINGS_MAX] = submits != 0;
+  release_ring(ring);
   return NULL;
 }
 
@@ -907,7 +912,7 @@ static void environment_ends(void *data) {
     }
   }
   for (int index = 0; index < RINGS_MAX; index++)
-    if (environment->made[index]) close_ring(&rings[index], rings[index].id);
+    if (environment->made[index]) close_ring(rings[index].id);
   for (int index = 0; index < NOTICES_MAX; index++) {
     struct notice *notice = &environment->notices[index];
     const uint64_t one = 1;
