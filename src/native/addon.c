@@ -207,6 +207,7 @@ static bool view_bytes(napi_env env, napi_value value, uint8_t **bytes, uint64_t
   void *data;
   if (napi_get_typedarray_info(env, value, &type, &elements, &data, NULL, NULL) != napi_ok) return false;
   static const uint8_t element_bytes[] = {1, 1, 1, 2, 2, 4, 4, 4, 8, 8, 8};
+  if ((size_t)type >= sizeof element_bytes) return false; /* newer than this list */
   *bytes = data;
   *length = elements * element_bytes[type];
   return true;
@@ -670,6 +671,10 @@ static napi_value poll_open(napi_env env, napi_callback_info info) {
   ARGUMENTS(3);
   INT(fd, 0);
   INT(is_eventfd, 1);
+  napi_valuetype type;
+  if (napi_typeof(env, argv[2], &type) != napi_ok || type != napi_function)
+    return wrong(env, "callback must be a function");
+  if (fd < 0) return number(env, -EBADF);
   struct uv_loop_s *loop;
   if (napi_get_uv_event_loop(env, &loop) != napi_ok) return wrong(env, "no event loop");
   int index = poll_index(environment);
@@ -810,17 +815,27 @@ static napi_value transfer(napi_env env, napi_callback_info info) {
   return number(env, checked(result));
 }
 
+enum { PATH_BYTES = 4097 };
+
+/** 0, -errno, or 1 when it has thrown: a path that does not fit, or ends early, would name another file. */
+static long path_argument(napi_env env, napi_value value, char path[PATH_BYTES]) {
+  size_t length;
+  if (napi_get_value_string_utf8(env, value, path, PATH_BYTES, &length) != napi_ok) {
+    wrong(env, "path must be a string");
+    return 1;
+  }
+  if (length == PATH_BYTES - 1) return -ENAMETOOLONG;
+  return memchr(path, 0, length) != NULL ? -EINVAL : 0;
+}
+
 /** open(path, flags, mode): a descriptor, or -errno. It lasts beyond the thread: the caller closes it. */
 static napi_value open_file(napi_env env, napi_callback_info info) {
   ARGUMENTS(3);
   INT(flags, 1);
   INT(mode, 2);
-  char path[4097];
-  size_t length;
-  if (napi_get_value_string_utf8(env, argv[0], path, sizeof path, &length) != napi_ok)
-    return wrong(env, "path must be a string");
-  if (length == sizeof path - 1) return number(env, -ENAMETOOLONG);
-  if (memchr(path, 0, length) != NULL) return number(env, -EINVAL);
+  char path[PATH_BYTES];
+  long refused = path_argument(env, argv[0], path);
+  if (refused != 0) return refused < 0 ? number(env, refused) : NULL;
   return number(env, checked(syscall(SYS_openat, -100 /* AT_FDCWD */, path, flags | 02000000 /* O_CLOEXEC */, mode)));
 }
 
@@ -861,13 +876,13 @@ static napi_value fallocate_file(napi_env env, napi_callback_info info) {
 /** directAlignment(path, out: Int32Array(2)): 0 or -errno; out: memory and offset, 0 where it says nothing. */
 static napi_value direct_alignment(napi_env env, napi_callback_info info) {
   ARGUMENTS(2);
-  char path[4097];
-  size_t length;
+  char path[PATH_BYTES];
   uint8_t *out;
   uint64_t out_length;
-  if (napi_get_value_string_utf8(env, argv[0], path, sizeof path, &length) != napi_ok)
-    return wrong(env, "path must be a string");
+  long refused = path_argument(env, argv[0], path);
+  if (refused > 0) return NULL;
   if (!view_bytes(env, argv[1], &out, &out_length) || out_length < 8) return wrong(env, "out is too small");
+  if (refused < 0) return number(env, refused);
   struct statx_result result;
   memset(&result, 0, sizeof result);
   long error = checked(syscall(SYS_statx, -100, path, AT_FOLLOW, STATX_DIO_ALIGNMENT, &result));
