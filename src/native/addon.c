@@ -90,6 +90,7 @@ struct statx_result {
   uint32_t dio_memory_alignment, dio_offset_alignment;
   uint8_t after[96];
 };
+_Static_assert(sizeof(void *) == 8, "system calls take 64-bit positions in one register");
 _Static_assert(sizeof(struct sqe) == 64 && sizeof(struct cqe) == 16, "entries as the kernel has them");
 _Static_assert(sizeof(struct ring_params) == 120, "parameters as the kernel has them");
 _Static_assert(offsetof(struct statx_result, dio_memory_alignment) == 152, "statx as the kernel has it");
@@ -149,7 +150,7 @@ struct poll {
 
 struct notice {
   _Atomic int32_t *word;
-  int eventfd;
+  int memory, eventfd;
 };
 
 struct environment {
@@ -224,6 +225,11 @@ static bool is_inside(const struct memory *memory, uint64_t offset, uint64_t len
   return offset <= memory->length && length <= memory->length - offset;
 }
 
+/** The same for 32-bit words, which must be aligned: the view itself may start anywhere. */
+static bool is_word_inside(const struct memory *memory, uint64_t offset, uint64_t length) {
+  return is_inside(memory, offset, length) && ((uintptr_t)memory->base + offset) % 4 == 0;
+}
+
 /** Whether a registered memory holds this range. Neighbouring entries are nearly always in the same one. */
 static bool is_registered(struct environment *environment, uint64_t address, uint64_t length) {
   for (int tried = 0; tried < MEMORIES_MAX; tried++) {
@@ -254,11 +260,16 @@ static napi_value register_memory(napi_env env, napi_callback_info info) {
   return outside(env, "too many memories are registered");
 }
 
+/** forgetMemory(memory). Notices in it are withdrawn. Rings in it must be closed. */
 static napi_value forget_memory(napi_env env, napi_callback_info info) {
   ARGUMENTS(1);
   INT(id, 0);
   struct memory *memory = memory_of(environment, id);
   if (memory == NULL) return outside(env, "no such memory");
+  for (int index = 0; index < NOTICES_MAX; index++) {
+    struct notice *notice = &environment->notices[index];
+    if (notice->word != NULL && notice->memory == id) notice->word = NULL;
+  }
   napi_delete_reference(env, memory->reference);
   memory->base = NULL;
   return NULL;
@@ -442,6 +453,9 @@ static napi_value ring_setup(napi_env env, napi_callback_info info) {
     params.sq.user_address = (uint64_t)(uintptr_t)(memory->base + sqes_offset);
     params.cq.user_address = (uint64_t)(uintptr_t)(memory->base + ring_offset);
   }
+  /* The kernel is told where, not how far: it would write its head before we could see that it needs more. */
+  uint64_t least = sizeof(struct cqe) * entries * 2 + sizeof(uint32_t) * entries + 64;
+  if (memory != NULL && (uint64_t)ring_bytes < least) return number(env, -EOVERFLOW);
   struct ring *ring = reserve_ring();
   if (ring == NULL) return number(env, -ENFILE);
   ring->views = 0;
@@ -538,9 +552,11 @@ static bool entry_is_sound(struct environment *environment, const struct sqe *sq
     case OP_WRITEV: {
       if (sqe->length > IOV_MAX_HERE) return false;
       if (!is_registered(environment, sqe->address, sqe->length * sizeof(struct iovec64))) return false;
-      const struct iovec64 *pieces = (const struct iovec64 *)(uintptr_t)sqe->address;
-      for (uint32_t piece = 0; piece < sqe->length; piece++)
-        if (!is_registered(environment, pieces[piece].base, pieces[piece].length)) return false;
+      for (uint32_t at = 0; at < sqe->length; at++) {
+        struct iovec64 piece; /* copied, because it may stand anywhere */
+        memcpy(&piece, (const void *)(uintptr_t)(sqe->address + at * sizeof piece), sizeof piece);
+        if (!is_registered(environment, piece.base, piece.length)) return false;
+      }
       return true;
     }
     default:
@@ -762,11 +778,10 @@ static napi_value exit_notice(napi_env env, napi_callback_info info) {
   WIDE(offset, 1);
   INT(eventfd, 2);
   struct memory *memory = memory_of(environment, id);
-  if (memory == NULL || offset < 0 || offset % 4 != 0 || !is_inside(memory, offset, 4))
-    return outside(env, "outside the memory");
+  if (memory == NULL || offset < 0 || !is_word_inside(memory, offset, 4)) return outside(env, "outside the memory");
   for (int index = 0; index < NOTICES_MAX; index++) {
     if (environment->notices[index].word != NULL) continue;
-    environment->notices[index] = (struct notice){(_Atomic int32_t *)(memory->base + offset), eventfd};
+    environment->notices[index] = (struct notice){(_Atomic int32_t *)(memory->base + offset), id, eventfd};
     return number(env, index);
   }
   return outside(env, "too many notices");
@@ -797,8 +812,8 @@ static napi_value transfer(napi_env env, napi_callback_info info) {
   INT(is_write, 6);
   struct memory *memory = memory_of(environment, id), *vector = memory_of(environment, vector_id);
   if (memory == NULL || vector == NULL) return outside(env, "no such memory");
-  if (count < 0 || count > IOV_MAX_HERE || vector_offset < 0 || vector_offset % 4 != 0 ||
-      !is_inside(vector, vector_offset, (uint64_t)count * 8))
+  if (count < 0 || count > IOV_MAX_HERE || vector_offset < 0 ||
+      !is_word_inside(vector, vector_offset, (uint64_t)count * 8))
     return outside(env, "the vector is outside the memory");
   const volatile uint32_t *pairs = (const volatile uint32_t *)(vector->base + vector_offset);
   struct iovec64 pieces[IOV_MAX_HERE];
