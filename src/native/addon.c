@@ -567,7 +567,7 @@ static bool entry_is_sound(struct environment *environment, const struct sqe *sq
 /**
  * ringEnter(ring, submit, waitFor, millis): entries that the kernel took, or -errno. `submit` entries from the
  * ring's head on are checked and submitted; then, unless `waitFor` is 0, waits until that many completions are
- * there, for at most `millis` (-1: without end; -ETIME).
+ * there, for at most `millis` (-1: without end). -ETIME when none is there by then; with some, but too few, 0.
  */
 static napi_value ring_enter(napi_env env, napi_callback_info info) {
   ARGUMENTS(4);

@@ -32,7 +32,7 @@ export interface NativeAddon {
   ringClose(ring: number): void;
   /** Whether this thread submits to the ring: what it submitted is then waited for when it ends. */
   ringAttach(ring: number, submits: number): void;
-  /** Entries taken, or -errno; -ETIME when `waitFor` completions were not there after `millis`. */
+  /** Entries taken, or -errno; -ETIME when no completion was there after `millis`, 0 when fewer than `waitFor` were. */
   ringEnter(ring: number, submit: number, waitFor: number, millis: number): number;
   ringRegisterEventfd(ring: number, fd: number): number;
   ringProbe(ring: number, out: Uint8Array): number;
