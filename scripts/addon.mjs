@@ -63,20 +63,19 @@ export function isProgram(name) {
 }
 
 /**
- * Compiles to `path`, below the root. Returns what went wrong in one sentence, after the compiler's output, or null. The
+ * Compiles to `path`. Returns what went wrong in one sentence, after the compiler's output, or null. The
  * file appears complete, and is a new one: another process may have the old one loaded.
  */
 export function compileAddon({ compiler, arch, path, warningsAreErrors }) {
   const [program, ...words] = compiler;
-  const made = join(root, path);
-  const temporary = `${made}.${process.pid}`;
-  mkdirSync(dirname(made), { recursive: true });
+  const temporary = `${path}.${process.pid}`;
+  mkdirSync(dirname(path), { recursive: true });
   const all = [...words, ...flags, ...flagsOf[arch], ...(warningsAreErrors ? ['-Werror'] : [])];
   const args = [...all, '-I', headers(), '-o', temporary, source];
   const result = spawnSync(program, args, { cwd: root, encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] });
   process.stderr.write(`${result.stdout ?? ''}${result.stderr ?? ''}`);
   if (result.status === 0) {
-    renameSync(temporary, made);
+    renameSync(temporary, path);
     return null;
   }
   rmSync(temporary, { force: true });
@@ -118,11 +117,10 @@ export const addonStep = {
 
 function build(strict) {
   const started = performance.now();
-  const path = outputOf(process.arch);
   const failed = compileAddon({
     compiler: findCompiler(),
     arch: process.arch,
-    path,
+    path: output,
     warningsAreErrors: strict,
   });
   if (failed === null) say(`native addon: ${((performance.now() - started) / 1000).toFixed(1)} s`);

@@ -114,7 +114,10 @@ function load(): Loaded {
   if (process.env[NO_ADDON_VARIABLE] !== undefined) return none(`${NO_ADDON_VARIABLE} is set`);
   const path = fileURLToPath(new URL(`./linux-${process.arch}.node`, import.meta.url));
   if (!existsSync(path)) {
-    return none('the native addon was not built, because there was no C compiler at the installation');
+    return none(
+      'the native addon was not built: at the installation there was no C compiler, or no script was run; ' +
+        'with a compiler, `npm rebuild pgaio` builds it',
+    );
   }
   try {
     return { addon: createRequire(import.meta.url)(path) as NativeAddon, reason: '' };
