@@ -6,6 +6,9 @@ import { fileURLToPath } from 'node:url';
 
 export const root = dirname(dirname(fileURLToPath(import.meta.url)));
 
+/** Whether this is continuous integration, where what is missing must fail instead of being left out. */
+export const inCi = !['', '0', 'false'].includes(process.env.CI ?? '');
+
 export function say(line) {
   process.stderr.write(`pgaio: ${line}\n`);
 }
@@ -16,7 +19,10 @@ export function giveUp(sentence) {
   process.exit(2);
 }
 
-/** Runs a program in the repository's root to its end; its output is shown only if it fails, and then we give up. */
+/**
+ * Runs a program in the repository's root to its end; its output is shown only if it fails, and then we give up.
+ * The variable tells the package's own scripts, which npm runs after an installation, that set-up does their work.
+ */
 export function run(title, command, args) {
   const started = performance.now();
   const result = spawnSync(command, args, {
@@ -24,6 +30,7 @@ export function run(title, command, args) {
     encoding: 'utf8',
     stdio: ['ignore', 'pipe', 'pipe'],
     maxBuffer: 1 << 28,
+    env: { ...process.env, PGAIO_SETUP: '1' },
   });
   if (result.status !== 0) {
     process.stderr.write(`${result.stdout ?? ''}${result.stderr ?? ''}`);

@@ -1,10 +1,11 @@
-// Makes a fresh clone ready to run, with nothing but Node and npm: installs what package-lock.json names, then
-// builds. A step that is current already is skipped, so that `npm start` pays a few milliseconds for asking.
+// Makes a fresh clone ready to run, with nothing but Node and npm: installs what package-lock.json names, compiles,
+// and builds the native addon if there is a C compiler. A step that is current already is skipped, so that `npm start` pays a few milliseconds for asking.
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
+import { addonStep } from './addon.mjs';
 import { buildStep } from './build.mjs';
-import { giveUp, root, runNpm, say } from './command.mjs';
+import { giveUp, inCi, root, runNpm, say } from './command.mjs';
 import { withLock } from './lock.mjs';
 
 const installStep = {
@@ -28,15 +29,17 @@ const installStep = {
 };
 
 /** In order. Each step says whether it is current, and otherwise runs or gives up. */
-const steps = [installStep, buildStep];
+const steps = [installStep, buildStep, addonStep];
 
-export async function setup({ only = steps.map((step) => step.name) } = {}) {
+/** `strict`: a native addon that does not compile cleanly is a failure, not only a loss. */
+export async function setup({ only = steps.map((step) => step.name), strict = true } = {}) {
   requireNode(20, 19);
+  const how = { strict: strict || inCi };
   const wanted = steps.filter((step) => only.includes(step.name));
-  if (wanted.every((step) => step.isCurrent())) return;
+  if (wanted.every((step) => step.isCurrent(how))) return;
   const onWait = (pid) => say(`waiting for the set-up that process ${pid} is doing`);
   await withLock(join(root, '.cache/setup.lock'), onWait, async () => {
-    for (const step of wanted) if (!step.isCurrent()) await step.run();
+    for (const step of wanted) if (!step.isCurrent(how)) await step.run(how);
   });
 }
 
@@ -54,4 +57,7 @@ function requireNode(major, minor) {
   giveUp(`Node ${major}.${minor} or newer is needed; this is Node ${process.versions.node}`);
 }
 
-if (import.meta.url === pathToFileURL(process.argv[1] ?? '').href) await setup();
+if (import.meta.url === pathToFileURL(process.argv[1] ?? '').href) {
+  // As the script `prepare` this runs inside the `npm ci` of another set-up, too, which does all this afterwards.
+  if (process.env.PGAIO_SETUP === undefined) await setup();
+}

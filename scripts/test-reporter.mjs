@@ -1,7 +1,9 @@
 // Node's `spec` report, and behind it every skipped test with its reason: what was not proved must be seen. The
-// runner's own totals are held back to stand at the very end.
+// runner's own totals are held back to stand at the very end. Behind them only what fails the run although no test
+// did: in continuous integration io_uring must be there, or its tests would be skipped for ever and nobody would know.
 import { once } from 'node:events';
 import { spec as Spec } from 'node:test/reporters';
+import { inCi } from './command.mjs';
 
 export default async function* report(events) {
   const skips = [];
@@ -23,6 +25,15 @@ export default async function* report(events) {
   await feeding;
   yield* describeSkips(skips);
   yield `${totals.map((total) => `ℹ ${total}`).join('\n')}\n`;
+  yield* refuseSkips(skips);
+}
+
+function* refuseSkips(skips) {
+  const refused = skips.filter(({ skip }) => typeof skip === 'string' && skip.startsWith('io_uring'));
+  if (!inCi || refused.length === 0) return;
+  process.exitCode = 1;
+  const what = refused.length === 1 ? 'a test of io_uring was' : `${refused.length} tests of io_uring were`;
+  yield `✖ ${what} skipped, which continuous integration (CI is set) does not allow: ${refused[0].skip}\n`;
 }
 
 /** `tests 12`, `pass 11` and so on, which the runner gives as diagnostics that belong to no test. */

@@ -112,12 +112,25 @@ function initializeMemory(memory: AttachedMemory, modules: LoadedModules, log: L
   memory.header.initialize(memory.layout, parts.fingerprint);
 }
 
+/**
+ * A thread inherits the options of its process, unless it is given some; then it refuses those that are for a whole
+ * process, so that options are given only where one is in the way: `--input-type`, which is for the main program.
+ */
+function createSupervisor(handle: InstanceHandle): Worker {
+  const program = new URL('./supervisor-thread.js', import.meta.url);
+  const options = { workerData: handle, name: 'pgaio supervisor' };
+  const execArgv = process.execArgv.filter((argument) => !argument.startsWith('--input-type'));
+  if (execArgv.length === process.execArgv.length) return new Worker(program, options);
+  try {
+    return new Worker(program, { ...options, execArgv });
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ERR_WORKER_INVALID_EXEC_ARGV') throw error;
+    return new Worker(program, { ...options, execArgv: [] });
+  }
+}
+
 function startSupervisor(handle: InstanceHandle, log: LogSink): Promise<Worker> {
-  const thread = new Worker(new URL('./supervisor-thread.js', import.meta.url), {
-    workerData: handle,
-    name: 'pgaio supervisor',
-    execArgv: process.execArgv.filter((argument) => !argument.startsWith('--input-type')), // threads refuse it
-  });
+  const thread = createSupervisor(handle);
   return new Promise<Worker>((resolve, reject) => {
     thread.on('message', (message: { log?: LogEvent; ready?: boolean; failed?: string }) => {
       if (message.log !== undefined) log(message.log);

@@ -90,6 +90,7 @@ struct statx_result {
   uint32_t dio_memory_alignment, dio_offset_alignment;
   uint8_t after[96];
 };
+_Static_assert(sizeof(void *) == 8, "system calls take 64-bit positions in one register");
 _Static_assert(sizeof(struct sqe) == 64 && sizeof(struct cqe) == 16, "entries as the kernel has them");
 _Static_assert(sizeof(struct ring_params) == 120, "parameters as the kernel has them");
 _Static_assert(offsetof(struct statx_result, dio_memory_alignment) == 152, "statx as the kernel has it");
@@ -149,7 +150,7 @@ struct poll {
 
 struct notice {
   _Atomic int32_t *word;
-  int eventfd;
+  int memory, eventfd;
 };
 
 struct environment {
@@ -207,6 +208,7 @@ static bool view_bytes(napi_env env, napi_value value, uint8_t **bytes, uint64_t
   void *data;
   if (napi_get_typedarray_info(env, value, &type, &elements, &data, NULL, NULL) != napi_ok) return false;
   static const uint8_t element_bytes[] = {1, 1, 1, 2, 2, 4, 4, 4, 8, 8, 8};
+  if ((size_t)type >= sizeof element_bytes) return false; /* newer than this list */
   *bytes = data;
   *length = elements * element_bytes[type];
   return true;
@@ -221,6 +223,11 @@ static struct memory *memory_of(struct environment *environment, int64_t id) {
 
 static bool is_inside(const struct memory *memory, uint64_t offset, uint64_t length) {
   return offset <= memory->length && length <= memory->length - offset;
+}
+
+/** The same for 32-bit words, which must be aligned: the view itself may start anywhere. */
+static bool is_word_inside(const struct memory *memory, uint64_t offset, uint64_t length) {
+  return is_inside(memory, offset, length) && ((uintptr_t)memory->base + offset) % 4 == 0;
 }
 
 /** Whether a registered memory holds this range. Neighbouring entries are nearly always in the same one. */
@@ -253,11 +260,16 @@ static napi_value register_memory(napi_env env, napi_callback_info info) {
   return outside(env, "too many memories are registered");
 }
 
+/** forgetMemory(memory). Notices in it are withdrawn. Rings in it must be closed. */
 static napi_value forget_memory(napi_env env, napi_callback_info info) {
   ARGUMENTS(1);
   INT(id, 0);
   struct memory *memory = memory_of(environment, id);
   if (memory == NULL) return outside(env, "no such memory");
+  for (int index = 0; index < NOTICES_MAX; index++) {
+    struct notice *notice = &environment->notices[index];
+    if (notice->word != NULL && notice->memory == id) notice->word = NULL;
+  }
   napi_delete_reference(env, memory->reference);
   memory->base = NULL;
   return NULL;
@@ -349,13 +361,16 @@ static struct ring *use_ring(int32_t id) {
   return NULL;
 }
 
-static void close_ring(struct ring *ring, int32_t id) {
-  if (use_ring(id) == NULL) return;
+/** Whether this was a ring's number; one of a ring that is closed does nothing. */
+static bool close_ring(int32_t id) {
+  struct ring *ring = use_ring(id);
+  if (ring == NULL) return false;
   lock_table();
   int open = RING_OPEN;
   atomic_compare_exchange_strong(&ring->state, &open, RING_CLOSING);
   unlock_table();
   release_ring(ring);
+  return true;
 }
 
 static struct ring *reserve_ring(void) {
@@ -438,6 +453,9 @@ static napi_value ring_setup(napi_env env, napi_callback_info info) {
     params.sq.user_address = (uint64_t)(uintptr_t)(memory->base + sqes_offset);
     params.cq.user_address = (uint64_t)(uintptr_t)(memory->base + ring_offset);
   }
+  /* The kernel is told where, not how far: it would write its head before we could see that it needs more. */
+  uint64_t least = sizeof(struct cqe) * entries * 2 + sizeof(uint32_t) * entries + 64;
+  if (memory != NULL && (uint64_t)ring_bytes < least) return number(env, -EOVERFLOW);
   struct ring *ring = reserve_ring();
   if (ring == NULL) return number(env, -ENFILE);
   ring->views = 0;
@@ -503,10 +521,9 @@ static napi_value ring_views(napi_env env, napi_callback_info info) {
 static napi_value ring_close(napi_env env, napi_callback_info info) {
   ARGUMENTS(1);
   INT(id, 0);
-  struct ring *ring = ring_at(id);
-  if (ring == NULL) return outside(env, "no such ring");
-  environment->made[id % RINGS_MAX] = 0;
-  close_ring(ring, id);
+  if (id < 0) return outside(env, "no such ring");
+  /* Behind an old number there may be another ring of this thread, which is closed when the thread ends. */
+  if (close_ring(id)) environment->made[id % RINGS_MAX] = 0;
   return NULL;
 }
 
@@ -516,7 +533,10 @@ static napi_value ring_attach(napi_env env, napi_callback_info info) {
   INT(id, 0);
   INT(submits, 1);
   if (id < 0) return outside(env, "no such ring");
+  struct ring *ring = use_ring(id);
+  if (ring == NULL) return NULL;
   environment->submits[id % RINGS_MAX] = submits != 0;
+  release_ring(ring);
   return NULL;
 }
 
@@ -532,9 +552,11 @@ static bool entry_is_sound(struct environment *environment, const struct sqe *sq
     case OP_WRITEV: {
       if (sqe->length > IOV_MAX_HERE) return false;
       if (!is_registered(environment, sqe->address, sqe->length * sizeof(struct iovec64))) return false;
-      const struct iovec64 *pieces = (const struct iovec64 *)(uintptr_t)sqe->address;
-      for (uint32_t piece = 0; piece < sqe->length; piece++)
-        if (!is_registered(environment, pieces[piece].base, pieces[piece].length)) return false;
+      for (uint32_t at = 0; at < sqe->length; at++) {
+        struct iovec64 piece; /* copied, because it may stand anywhere */
+        memcpy(&piece, (const void *)(uintptr_t)(sqe->address + at * sizeof piece), sizeof piece);
+        if (!is_registered(environment, piece.base, piece.length)) return false;
+      }
       return true;
     }
     default:
@@ -545,7 +567,7 @@ static bool entry_is_sound(struct environment *environment, const struct sqe *sq
 /**
  * ringEnter(ring, submit, waitFor, millis): entries that the kernel took, or -errno. `submit` entries from the
  * ring's head on are checked and submitted; then, unless `waitFor` is 0, waits until that many completions are
- * there, for at most `millis` (-1: without end; -ETIME).
+ * there, for at most `millis` (-1: without end). -ETIME when none is there by then; with some, but too few, 0.
  */
 static napi_value ring_enter(napi_env env, napi_callback_info info) {
   ARGUMENTS(4);
@@ -665,6 +687,10 @@ static napi_value poll_open(napi_env env, napi_callback_info info) {
   ARGUMENTS(3);
   INT(fd, 0);
   INT(is_eventfd, 1);
+  napi_valuetype type;
+  if (napi_typeof(env, argv[2], &type) != napi_ok || type != napi_function)
+    return wrong(env, "callback must be a function");
+  if (fd < 0) return number(env, -EBADF);
   struct uv_loop_s *loop;
   if (napi_get_uv_event_loop(env, &loop) != napi_ok) return wrong(env, "no event loop");
   int index = poll_index(environment);
@@ -752,11 +778,10 @@ static napi_value exit_notice(napi_env env, napi_callback_info info) {
   WIDE(offset, 1);
   INT(eventfd, 2);
   struct memory *memory = memory_of(environment, id);
-  if (memory == NULL || offset < 0 || offset % 4 != 0 || !is_inside(memory, offset, 4))
-    return outside(env, "outside the memory");
+  if (memory == NULL || offset < 0 || !is_word_inside(memory, offset, 4)) return outside(env, "outside the memory");
   for (int index = 0; index < NOTICES_MAX; index++) {
     if (environment->notices[index].word != NULL) continue;
-    environment->notices[index] = (struct notice){(_Atomic int32_t *)(memory->base + offset), eventfd};
+    environment->notices[index] = (struct notice){(_Atomic int32_t *)(memory->base + offset), id, eventfd};
     return number(env, index);
   }
   return outside(env, "too many notices");
@@ -787,8 +812,8 @@ static napi_value transfer(napi_env env, napi_callback_info info) {
   INT(is_write, 6);
   struct memory *memory = memory_of(environment, id), *vector = memory_of(environment, vector_id);
   if (memory == NULL || vector == NULL) return outside(env, "no such memory");
-  if (count < 0 || count > IOV_MAX_HERE || vector_offset < 0 || vector_offset % 4 != 0 ||
-      !is_inside(vector, vector_offset, (uint64_t)count * 8))
+  if (count < 0 || count > IOV_MAX_HERE || vector_offset < 0 ||
+      !is_word_inside(vector, vector_offset, (uint64_t)count * 8))
     return outside(env, "the vector is outside the memory");
   const volatile uint32_t *pairs = (const volatile uint32_t *)(vector->base + vector_offset);
   struct iovec64 pieces[IOV_MAX_HERE];
@@ -805,17 +830,27 @@ static napi_value transfer(napi_env env, napi_callback_info info) {
   return number(env, checked(result));
 }
 
+enum { PATH_BYTES = 4097 };
+
+/** 0, -errno, or 1 when it has thrown: a path that does not fit, or ends early, would name another file. */
+static long path_argument(napi_env env, napi_value value, char path[PATH_BYTES]) {
+  size_t length;
+  if (napi_get_value_string_utf8(env, value, path, PATH_BYTES, &length) != napi_ok) {
+    wrong(env, "path must be a string");
+    return 1;
+  }
+  if (length == PATH_BYTES - 1) return -ENAMETOOLONG;
+  return memchr(path, 0, length) != NULL ? -EINVAL : 0;
+}
+
 /** open(path, flags, mode): a descriptor, or -errno. It lasts beyond the thread: the caller closes it. */
 static napi_value open_file(napi_env env, napi_callback_info info) {
   ARGUMENTS(3);
   INT(flags, 1);
   INT(mode, 2);
-  char path[4097];
-  size_t length;
-  if (napi_get_value_string_utf8(env, argv[0], path, sizeof path, &length) != napi_ok)
-    return wrong(env, "path must be a string");
-  if (length == sizeof path - 1) return number(env, -ENAMETOOLONG);
-  if (memchr(path, 0, length) != NULL) return number(env, -EINVAL);
+  char path[PATH_BYTES];
+  long refused = path_argument(env, argv[0], path);
+  if (refused != 0) return refused < 0 ? number(env, refused) : NULL;
   return number(env, checked(syscall(SYS_openat, -100 /* AT_FDCWD */, path, flags | 02000000 /* O_CLOEXEC */, mode)));
 }
 
@@ -856,13 +891,13 @@ static napi_value fallocate_file(napi_env env, napi_callback_info info) {
 /** directAlignment(path, out: Int32Array(2)): 0 or -errno; out: memory and offset, 0 where it says nothing. */
 static napi_value direct_alignment(napi_env env, napi_callback_info info) {
   ARGUMENTS(2);
-  char path[4097];
-  size_t length;
+  char path[PATH_BYTES];
   uint8_t *out;
   uint64_t out_length;
-  if (napi_get_value_string_utf8(env, argv[0], path, sizeof path, &length) != napi_ok)
-    return wrong(env, "path must be a string");
+  long refused = path_argument(env, argv[0], path);
+  if (refused > 0) return NULL;
   if (!view_bytes(env, argv[1], &out, &out_length) || out_length < 8) return wrong(env, "out is too small");
+  if (refused < 0) return number(env, refused);
   struct statx_result result;
   memset(&result, 0, sizeof result);
   long error = checked(syscall(SYS_statx, -100, path, AT_FOLLOW, STATX_DIO_ALIGNMENT, &result));
@@ -907,7 +942,7 @@ static void environment_ends(void *data) {
     }
   }
   for (int index = 0; index < RINGS_MAX; index++)
-    if (environment->made[index]) close_ring(&rings[index], rings[index].id);
+    if (environment->made[index]) close_ring(rings[index].id);
   for (int index = 0; index < NOTICES_MAX; index++) {
     struct notice *notice = &environment->notices[index];
     const uint64_t one = 1;

@@ -32,7 +32,7 @@ export interface NativeAddon {
   ringClose(ring: number): void;
   /** Whether this thread submits to the ring: what it submitted is then waited for when it ends. */
   ringAttach(ring: number, submits: number): void;
-  /** Entries taken, or -errno; -ETIME when `waitFor` completions were not there after `millis`. */
+  /** Entries taken, or -errno; -ETIME when no completion was there after `millis`, 0 when fewer than `waitFor` were. */
   ringEnter(ring: number, submit: number, waitFor: number, millis: number): number;
   ringRegisterEventfd(ring: number, fd: number): number;
   ringProbe(ring: number, out: Uint8Array): number;
@@ -114,7 +114,10 @@ function load(): Loaded {
   if (process.env[NO_ADDON_VARIABLE] !== undefined) return none(`${NO_ADDON_VARIABLE} is set`);
   const path = fileURLToPath(new URL(`./linux-${process.arch}.node`, import.meta.url));
   if (!existsSync(path)) {
-    return none('the native addon was not built, because there was no C compiler at the installation');
+    return none(
+      'the native addon was not built: at the installation there was no C compiler, or no script was run; ' +
+        'with a compiler, `npm rebuild pgaio` builds it',
+    );
   }
   try {
     return { addon: createRequire(import.meta.url)(path) as NativeAddon, reason: '' };

@@ -8,9 +8,12 @@ import { forEachMethod } from '../../testing/instances.js';
 const library = new URL('../../src/index.js', import.meta.url).href;
 
 /** Runs a program to its end. */
-async function run(program: string): Promise<{ code: number | null; output: string }> {
+async function run(
+  program: string,
+  nodeOptions: readonly string[] = [],
+): Promise<{ code: number | null; output: string }> {
   const source = `import { createInstance } from ${JSON.stringify(library)};\n${program}`;
-  const child = spawn(process.execPath, ['--input-type=module', '--eval', source], {
+  const child = spawn(process.execPath, [...nodeOptions, '--input-type=module', '--eval', source], {
     stdio: ['ignore', 'pipe', 'inherit'],
   });
   let output = '';
@@ -26,6 +29,12 @@ forEachMethod((ioMethod) => {
 
   it('an idle instance that nobody closed does not keep the process', async () => {
     assert.deepEqual(await run(`${create} console.log('idle');`), { code: 0, output: 'idle\n' });
+  });
+
+  it('an instance starts whatever options the process was started with', async () => {
+    const program = `${create} console.log('started');`;
+    const options = ['--max-old-space-size=200', '--stack-trace-limit=20', '--title=x'];
+    assert.deepEqual(await run(program, options), { code: 0, output: 'started\n' });
   });
 
   it('a read that is awaited does, until it is done', async () => {
