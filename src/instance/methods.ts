@@ -47,7 +47,7 @@ export function methodOps(parts: ThreadParts, onReady: () => void): IoMethodOps 
   const { slots, plan, native, handle } = parts.memory;
   switch (handle.settings.ioMethod) {
     case 'sync':
-      return syncMethod.initBackend(parts.thread, 0);
+      return { ...syncMethod }; // a backend's own, as the others'
     case 'worker':
       return new WorkerMethod(parts.thread, new WorkerControl(slots, plan.workers));
     case 'io_uring':

@@ -1,25 +1,13 @@
 /**
- * The interface of an I/O method: PostgreSQL's IoMethodOps. It comes in two parts, because a thread cannot
- * hand functions to another: what is shared is sized and initialised once, and each backend makes its own
- * operations over it.
+ * The interface of an I/O method: PostgreSQL's IoMethodOps. A thread cannot hand functions to another, so each
+ * backend makes its own operations over what the method shares; that is planned in instance/shared-state.ts
+ * and initialised by the creator, as PostgreSQL's shmem_size and shmem_init.
  *
  * Admission test for a method: a backend that waits for an I/O makes progress while the issuer is blocked.
  */
 import type { IoMethodName } from '../../base/settings.js';
 import type { IoSleeper } from '../../shmem/wait.js';
-import type { SharedWords } from '../../shmem/words.js';
 import type { IoHandle } from '../handle.js';
-import type { AioThread } from '../thread.js';
-
-export interface IoMethod {
-  readonly name: IoMethodName;
-  /** Words of shared memory. Optional: none. */
-  shmemSize?(): number;
-  /** Initialises them, once, in the creator, before any other thread can see them. */
-  shmemInit?(words: SharedWords, start: number): void;
-  /** Makes this thread's operations. */
-  initBackend(thread: AioThread, start: number): IoMethodOps;
-}
 
 /** What the supervisor needs of a method when a thread has ended: see aio/recovery.ts. Nothing here waits. */
 export interface MethodRecovery {

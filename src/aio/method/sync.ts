@@ -3,15 +3,12 @@
  * lies in the asynchrony, and for programs that want the pool without threads. PostgreSQL's method_sync.c.
  */
 import { fail } from '../../base/assert.js';
-import type { IoMethod } from './method.js';
+import type { IoMethodOps } from './method.js';
 
-export const syncMethod: IoMethod = {
+export const syncMethod: IoMethodOps = {
   name: 'sync',
-  initBackend: () => ({
-    name: 'sync',
-    waitOnFdBeforeClose: false,
-    needsSynchronousExecution: () => true,
-    submit: () => fail('the sync method has nothing to submit: every I/O runs in its issuer'),
-    waitOne: null,
-  }),
+  waitOnFdBeforeClose: false,
+  needsSynchronousExecution: () => true,
+  submit: () => fail('the sync method has nothing to submit: every I/O runs in its issuer'),
+  waitOne: null,
 };

@@ -79,12 +79,12 @@ export class IoUringMethod implements IoMethodOps {
     return false;
   }
 
-  /** Nothing of this backend is in flight any more. */
+  /** Nothing of this backend is in flight any more, unless the instance crashed. */
   leave(): void {
     const { addon } = this.#native;
     for (const poll of this.#polls.values()) addon.pollClose(poll);
     this.#polls.clear();
-    addon.ringAttach(this.#ring.number, 0);
+    if (this.#ring.inFlight === 0) addon.ringAttach(this.#ring.number, 0); // else the thread's end waits for it
     addon.forgetMemory(this.#vectorsId);
   }
 
@@ -171,10 +171,7 @@ export class IoUringMethod implements IoMethodOps {
   /** The kernel took nothing: it is short of memory, or of room for completions. */
   #submitLater(result: number, left: number): void {
     const ring = this.#ring;
-    if (result !== 0 && result !== -EAGAIN && result !== -EBUSY) {
-      this.#thread.crash(`the kernel refused a submission with errno ${-result}`);
-      this.#thread.header.checkCrashed();
-    }
+    if (result !== 0 && result !== -EAGAIN && result !== -EBUSY) this.#reaper.crash('a submission', result);
     this.#reaper.reap(ring.index);
     if (ring.inFlight > left && !ring.hasCompletions) ring.wait(RETRY_MILLIS);
   }

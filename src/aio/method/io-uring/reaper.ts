@@ -2,7 +2,9 @@
  * Taking completions from rings, the own one and others': the protocol that rings.ts draws.
  */
 import { constants } from 'node:os';
+import { fail } from '../../../base/assert.js';
 import type { Registration } from '../../../native/registered-memories.js';
+import { Phase } from '../../../shmem/header.js';
 import type { OwnLatch } from '../../../shmem/latch.js';
 import { HandleState, generationOf, stateOf } from '../../states.js';
 import type { IoHandle } from '../../handle.js';
@@ -16,7 +18,7 @@ import type { Rings } from './rings.js';
 export const REAP_BATCH_SIZE = 32;
 /** How often a holder looks back before it leaves the rest to others. */
 const LOOKS_MAX = 8;
-const { EINTR, ETIME, EAGAIN, EBUSY, ECANCELED } = constants.errno;
+const { EBADF, EINTR, ETIME, EAGAIN, EBUSY, ECANCELED } = constants.errno;
 
 export class Reaper {
   readonly #thread: AioThread;
@@ -87,10 +89,21 @@ export class Reaper {
     this.#finish();
     this.reap(ring.index); // what came while the callbacks ran: the lock was free, but who tried it before saw it held
     if (result === -ETIME) return false;
-    if (result < 0 && result !== -EINTR && result !== -EAGAIN && result !== -EBUSY) {
-      this.#thread.crash(`waiting in the kernel for an I/O failed with errno ${-result}`);
-    }
+    if (result < 0 && result !== -EINTR && result !== -EAGAIN && result !== -EBUSY)
+      this.crash('a wait', result);
     return true;
+  }
+
+  /** The kernel refused what it must not refuse: nothing is dropped, so nothing can go on. */
+  crash(what: string, result: number): never {
+    const closed = result === -EBADF && this.#thread.header.phase !== Phase.OPEN;
+    this.#thread.crash(
+      closed
+        ? `its creator closed it while ${this.#thread.slots.describe(this.#thread.slot)} had I/O in flight`
+        : `the kernel refused ${what} with errno ${-result}`,
+    );
+    this.#thread.header.checkCrashed();
+    return fail('a crash that is none');
   }
 
   /**
