@@ -2,7 +2,7 @@
  * Where a backend's thread may be when it is ended. Each scene does what a backend does every day, and stops
  * before the n-th call of a function: a thread can end there, and at the ends of loops, and nowhere else.
  */
-import { runDequeued } from '../src/aio/method/worker/run.js';
+import { runDequeued } from '../src/aio/reopened.js';
 import { HandleState } from '../src/aio/states.js';
 import type { ReadBuffersOperation } from '../src/buffer/buffer-manager.js';
 import type { Backend } from '../src/instance/backend.js';

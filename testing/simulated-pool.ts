@@ -1,5 +1,5 @@
 /** The pool of I/O workers without threads: each worker is its parts, and one step of it is one I/O, or its death. */
-import { runDequeued } from '../src/aio/method/worker/run.js';
+import { runDequeued } from '../src/aio/reopened.js';
 import { WorkerControl } from '../src/aio/method/worker/control.js';
 import { WorkerSupervision } from '../src/aio/method/worker/supervision.js';
 import type { InstanceHandle } from '../src/instance/shared-state.js';

@@ -9,7 +9,7 @@ import { InjectionPoints } from '../src/aio/injection-points.js';
 import type { IoHandle } from '../src/aio/handle.js';
 import type { IoMethodName } from '../src/base/settings.js';
 import { Backend } from '../src/instance/backend.js';
-import { createSharedState } from '../src/instance/instance.js';
+import { createSharedState, releaseSharedState } from '../src/instance/instance.js';
 import type { InstanceHandle } from '../src/instance/shared-state.js';
 import { joinCondition } from '../src/shmem/condition.js';
 import { OwnLatch } from '../src/shmem/latch.js';
@@ -174,6 +174,8 @@ export async function simulate(options: SimulationOptions): Promise<SimulationRe
     throw new Error(`seed ${options.seed} (${options.ioMethod}): ${(error as Error).message}`, {
       cause: error,
     });
+  } finally {
+    await releaseSharedState(state.memory);
   }
   return simulation.result;
 }

@@ -75,6 +75,7 @@ export class Aio implements ScopeKeeper {
    */
   acquire(scope: Scope, result: AioReturn | null): IoHandle | Pending {
     if (this.#closed) throw new ClosedError('this backend');
+    this.thread.header.checkOpen();
     scope.assertOpen();
     if (this.#handedOut !== null) fail('API violation: only one I/O handle can be handed out at a time');
     if (this.#stagedCount >= SUBMIT_BATCH_SIZE) this.submitStaged();
@@ -213,7 +214,14 @@ export class Aio implements ScopeKeeper {
     this.#staged = this.#submitting; // what is started meanwhile must not be mixed up with this
     this.#submitting = staged;
     this.#stagedCount = 0;
-    this.ops.submit(staged, count);
+    try {
+      this.ops.submit(staged, count);
+    } catch (error) {
+      this.thread.crash(
+        `I/O could not be submitted: ${error instanceof Error ? error.message : String(error)}`,
+      );
+      throw error; // nobody knows what was submitted, so nobody may wait for it
+    }
   }
 
   get haveStaged(): boolean {
@@ -389,6 +397,15 @@ export class Aio implements ScopeKeeper {
 
   #warn(message: string): void {
     this.thread.log({ level: 'warning', message });
+  }
+
+  /** Whether an own I/O on the descriptor is not over. */
+  isInFlightOn(fd: number): boolean {
+    for (let local = this.#oldest; local !== NONE; local = this.#next[local] as number) {
+      const io = this.thread.table.handle(this.#first + local);
+      if (io.fd === fd && io.state < HandleState.COMPLETED_SHARED) return true;
+    }
+    return false;
   }
 
   /** Before a descriptor is closed: what is staged on it is submitted; where the method says so, awaited. */

@@ -119,10 +119,12 @@ export class BufferIo {
       const seen = this.#words.compareExchange(word, state, (state | IO_REFERENCE) + PIN_ONE);
       if (seen === state) {
         holdings[buffer] = Holding.PINNED;
-        return;
+        break;
       }
       state = seen;
     }
+    // Who waited for the claim can wait for the I/O now, and help it along if its issuer does not.
+    if ((state & WAITERS) !== 0) broadcast(this.#slots, this.#condition(buffer));
   }
 
   /**

@@ -5,6 +5,7 @@
 import { isMainThread } from 'node:worker_threads';
 import { Aio } from '../aio/aio.js';
 import { inFlight, type InFlightIo } from '../aio/in-flight.js';
+import type { IoMethodOps } from '../aio/method/method.js';
 import { Scope } from '../aio/scope.js';
 import type { LogSink } from '../base/log.js';
 import { ClosedError, InstanceCrashedError } from '../base/errors.js';
@@ -72,20 +73,22 @@ export class Backend {
     memory.header.checkLayout(memory.layout);
     memory.header.checkOpen();
     const slot = memory.slots.claimBackend(currentThreadIdentity());
-    this.parts = new ThreadParts(memory, slot, modules, log);
-    const { thread, vfds, bufferIo } = this.parts;
-    const { bytes } = memory;
+    const waits = new Waits(memory.slots, memory.header, slot);
+    let ops: IoMethodOps;
     try {
+      this.parts = new ThreadParts(memory, slot, modules, log);
       memory.header.checkFingerprint(this.parts.fingerprint);
+      ops = methodOps(this.parts, () => waits.lookAgain());
     } catch (error) {
+      memory.native?.forget();
       memory.slots.release(slot);
       throw error;
     }
-    const waits = new Waits(memory.slots, memory.header, slot);
+    const { thread, vfds, bufferIo } = this.parts;
+    const { bytes } = memory;
     waits.hooks.checkSupervised = () => this.#checkSupervised();
-    thread.onOwnWaiters = () => waits.lookAgainSoon();
-    const ops = methodOps(this.parts, () => waits.lookAgain());
     waits.hooks.sleeper = ops.sleeper ?? null;
+    thread.onOwnWaiters = () => waits.lookAgainSoon();
     this.aio = new Aio(thread, waits, ops);
     vfds.hooks.beforeClose = (fd) => this.aio.beforeClose(fd);
     this.rootScope = new Scope(this.aio, null);
@@ -239,9 +242,11 @@ export class Backend {
     this.#beginClosing();
     try {
       await this.aio.waits.until(() => this.aio.drain());
-    } finally {
-      this.#leave();
+    } catch (error) {
+      this.#leaveCrashed(error);
+      throw error;
     }
+    this.#leave();
   }
 
   /** As `close`, blocking the thread. */
@@ -250,9 +255,11 @@ export class Backend {
     this.#beginClosing();
     try {
       this.aio.waits.block(() => this.aio.drain());
-    } finally {
-      this.#leave();
+    } catch (error) {
+      this.#leaveCrashed(error);
+      throw error;
     }
+    this.#leave();
   }
 
   /** The thread ends anyway; that the instance has crashed is for others to say. */
@@ -269,22 +276,39 @@ export class Backend {
     this.aio.close();
   }
 
-  /** A slot of a crashed instance is kept, and what was leased: its I/O may still be running. */
+  /** Nothing of this backend is in flight: everything is given back. */
   #leave(): void {
-    if (this.#left) return;
-    this.#left = true;
-    process.removeListener('exit', this.#onExit);
-    this.aio.waits.close(new ClosedError('this backend'));
+    if (!this.#beginLeaving()) return;
+    const { slots, native } = this.parts.memory;
     this.rootScope.end(true);
     this.#smgr.closeAll();
     this.parts.reopens.close();
     this.parts.vfds.closeAll();
-    const { slots, header, native } = this.parts.memory;
     this.aio.ops.leave?.();
-    if (header.isCrashed) return;
     native?.forget();
     this.files.ioMemory.releaseAll();
     slots.release(this.parts.slot);
+  }
+
+  /**
+   * I/O may still be in flight, and nobody can be waited for: the slot is kept, what was leased, and what the
+   * kernel may be using. A drain that fails for another reason is a crash as well, for the same reason.
+   */
+  #leaveCrashed(error: unknown): void {
+    if (!this.#beginLeaving()) return;
+    const { header, native } = this.parts.memory;
+    if (!header.isCrashed)
+      this.parts.thread.crash(`backend ${this.parts.slot} could not finish its I/O: ${String(error)}`);
+    this.parts.vfds.closeIdle((fd) => this.aio.isInFlightOn(fd));
+    if (this.aio.ops.leave?.() !== false) native?.forget();
+  }
+
+  #beginLeaving(): boolean {
+    if (this.#left) return false;
+    this.#left = true;
+    process.removeListener('exit', this.#onExit);
+    this.aio.waits.close(new ClosedError('this backend'));
+    return true;
   }
 
   #checkSupervised(): void {

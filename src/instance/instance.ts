@@ -35,11 +35,13 @@ export interface CreateOptions extends InstanceSettings {
 /** Creates an instance; the calling thread becomes its first backend. Close it when done. */
 export async function createInstance(options: CreateOptions = {}): Promise<Instance> {
   const { handle, loaded, log, memory } = await createSharedState(options);
+  let supervisor: Worker | undefined;
   try {
-    const supervisor = await startSupervisor(handle, log);
+    supervisor = await startSupervisor(handle, log);
     return new Instance(handle, new Backend(handle, loaded, log), supervisor, memory);
   } catch (error) {
-    releaseSharedState(memory);
+    await supervisor?.terminate();
+    await releaseSharedState(memory);
     throw error;
   }
 }
@@ -75,14 +77,19 @@ async function createWith(method: MethodChoice, options: CreateOptions): Promise
   };
   const loaded = await loadModules(handle);
   const memory = new AttachedMemory(handle);
-  initializeMemory(memory, loaded, log);
+  try {
+    initializeMemory(memory, loaded, log);
+  } catch (error) {
+    await releaseSharedState(memory);
+    throw error;
+  }
   return { handle, loaded, log, memory };
 }
 
 /** What the creator holds for all: nobody uses the instance any more. */
-function releaseSharedState({ slots, plan, native }: AttachedMemory): void {
+export async function releaseSharedState({ slots, plan, native }: AttachedMemory): Promise<void> {
   if (native === null) return;
-  closeRings(new Rings(slots, plan.rings), native.addon);
+  await closeRings(new Rings(slots, plan.rings), native.addon);
   native.forget();
 }
 
@@ -221,7 +228,7 @@ export class Instance {
       header.beginClosing();
       setAllLatches(slots);
       await this.#supervisorEnded();
-      releaseSharedState(this.#memory);
+      await releaseSharedState(this.#memory);
     }
   }
 

@@ -6,7 +6,7 @@ import { Rings } from '../aio/method/io-uring/rings.js';
 import { syncMethod } from '../aio/method/sync.js';
 import { WorkerControl } from '../aio/method/worker/control.js';
 import { WorkerMethod } from '../aio/method/worker/method.js';
-import { runDequeued } from '../aio/method/worker/run.js';
+import { runDequeued } from '../aio/reopened.js';
 import { fail } from '../base/assert.js';
 import type { RegisteredMemories } from '../native/registered-memories.js';
 import { MethodUnavailableError } from '../base/errors.js';

@@ -114,7 +114,7 @@ void *uv_handle_get_data(const void *handle);
 /* --- state ------------------------------------------------------------------------------------------ */
 
 enum { RINGS_MAX = 4096, MEMORIES_MAX = 1024, IOV_MAX_HERE = 1024, NOTICES_MAX = 256 };
-enum ring_state { RING_FREE, RING_RESERVED, RING_OPEN, RING_CLOSING };
+enum ring_state { RING_FREE, RING_RESERVED, RING_OPEN, RING_CLOSING, RING_DRAINING };
 
 /*
  * `state` and `views` change under `table_lock`. `users` counts threads that are inside a system call on
@@ -156,11 +156,11 @@ struct notice {
 struct environment {
   napi_env env;
   struct memory memories[MEMORIES_MAX];
-  int memory_last;
+  int memory_last, memories_end; /* where the last hit was; behind the highest number that was ever used */
   struct poll **polls;
   int polls_capacity;
   /* Rings that this thread submits to, drained when it ends; and those that it made, closed then. */
-  uint8_t submits[RINGS_MAX], made[RINGS_MAX];
+  int32_t submits[RINGS_MAX], made[RINGS_MAX]; /* their numbers, or 0, which is nobody's */
   struct notice notices[NOTICES_MAX];
 };
 
@@ -232,8 +232,8 @@ static bool is_word_inside(const struct memory *memory, uint64_t offset, uint64_
 
 /** Whether a registered memory holds this range. Neighbouring entries are nearly always in the same one. */
 static bool is_registered(struct environment *environment, uint64_t address, uint64_t length) {
-  for (int tried = 0; tried < MEMORIES_MAX; tried++) {
-    int id = (environment->memory_last + tried) % MEMORIES_MAX;
+  for (int tried = 0; tried < environment->memories_end; tried++) {
+    int id = (environment->memory_last + tried) % environment->memories_end;
     struct memory *memory = &environment->memories[id];
     if (memory->base == NULL || address < (uint64_t)(uintptr_t)memory->base) continue;
     if (!is_inside(memory, address - (uint64_t)(uintptr_t)memory->base, length)) continue;
@@ -255,6 +255,7 @@ static napi_value register_memory(napi_env env, napi_callback_info info) {
     if (napi_create_reference(env, argv[0], 1, &memory->reference) != napi_ok) return wrong(env, "no reference");
     memory->base = bytes;
     memory->length = length;
+    if (id >= environment->memories_end) environment->memories_end = id + 1;
     return number(env, id);
   }
   return outside(env, "too many memories are registered");
@@ -324,15 +325,19 @@ static void drain(struct ring *ring) {
 }
 
 /**
- * With the table locked. The last user is gone, so nobody submits any more. Closing alone would leave what is in
+ * With the table locked, but not while it drains. The last user is gone, so nobody submits any more. Closing alone would leave what is in
  * flight running, and writing into memory that nobody keeps.
  */
 static void finish_closing(struct ring *ring) {
   if (ring->state != RING_CLOSING || ring->users != 0) return;
   if (ring->fd >= 0) {
+    ring->state = RING_DRAINING; /* this thread alone goes on */
+    unlock_table();
     drain(ring);
     syscall(SYS_close, ring->fd);
+    lock_table();
     ring->fd = -1;
+    ring->state = RING_CLOSING;
   }
   if (ring->views > 0) return;
   if (ring->mapped_rings != NULL) {
@@ -478,7 +483,7 @@ static napi_value ring_setup(napi_env env, napi_callback_info info) {
                                  params.cq.tail,  params.cq.cqes,    params.sq.dropped, params.cq.overflow};
   memcpy(out, described, sizeof described);
   ring->state = RING_OPEN;
-  environment->made[ring->id % RINGS_MAX] = 1;
+  environment->made[ring->id % RINGS_MAX] = ring->id;
   return number(env, ring->id);
 }
 
@@ -535,7 +540,7 @@ static napi_value ring_attach(napi_env env, napi_callback_info info) {
   if (id < 0) return outside(env, "no such ring");
   struct ring *ring = use_ring(id);
   if (ring == NULL) return NULL;
-  environment->submits[id % RINGS_MAX] = submits != 0;
+  environment->submits[id % RINGS_MAX] = submits != 0 ? id : 0;
   release_ring(ring);
   return NULL;
 }
@@ -936,13 +941,13 @@ static void environment_ends(void *data) {
   struct environment *environment = data;
   for (int index = 0; index < RINGS_MAX; index++) {
     struct ring *ring = &rings[index];
-    if (environment->submits[index] && use_ring(ring->id) != NULL) {
+    if (environment->submits[index] != 0 && use_ring(environment->submits[index]) != NULL) {
       drain(ring);
       release_ring(ring);
     }
   }
   for (int index = 0; index < RINGS_MAX; index++)
-    if (environment->made[index]) close_ring(rings[index].id);
+    if (environment->made[index] != 0) close_ring(environment->made[index]);
   for (int index = 0; index < NOTICES_MAX; index++) {
     struct notice *notice = &environment->notices[index];
     const uint64_t one = 1;

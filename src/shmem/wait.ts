@@ -250,6 +250,16 @@ export class Waits {
    */
   #pump(runAll = false): void {
     if (this.#pumping) return; // a step added a waiter: the loop below reaches it
+    try {
+      this.#pumpOnce(runAll);
+    } catch (error) {
+      this.#pumping = false;
+      for (const waiter of this.#asyncWaiters.splice(0)) waiter.reject(error); // there is nobody else to tell
+      this.#stopWaiting();
+    }
+  }
+
+  #pumpOnce(runAll: boolean): void {
     const latch = this.#latch.announceAsync();
     this.#pumping = true;
     for (let index = 0; index < this.#asyncWaiters.length; index++) {

@@ -66,6 +66,8 @@ export class ReopenCache {
 
   #remember(entry: number, reopened: Reopened): void {
     if (this.#byEntry.size >= CACHE_MAX) this.#dropOldest();
+    const other = this.#byEntry.get(entry); // making room for this descriptor may have opened it, too
+    if (other !== undefined) this.#drop(entry, other);
     this.#byEntry.set(entry, reopened);
   }
 

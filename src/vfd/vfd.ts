@@ -140,6 +140,20 @@ export class VfdCache {
     for (const vfd of this.#all) this.close(vfd);
   }
 
+  /**
+   * For a thread that leaves a crashed instance, where nobody can be waited for: what I/O may be in flight on
+   * stays open until the thread ends.
+   */
+  closeIdle(isInFlight: (fd: number) => boolean): void {
+    for (const vfd of this.#open) {
+      const { fd } = vfd;
+      if (isInFlight(fd)) continue;
+      this.#open.delete(vfd);
+      vfd.fd = CLOSED;
+      this.#closeKernel(fd);
+    }
+  }
+
   #closeLeastRecentlyUsed(): boolean {
     let oldest: Vfd | undefined;
     for (const vfd of this.#open) if (oldest === undefined || vfd.lastUse < oldest.lastUse) oldest = vfd;

@@ -5,46 +5,86 @@ import { Punting } from '../../src/aio/method/io-uring/punting.js';
 
 const DEEP = 64;
 
-/** Submits `count` reads one by one, cached or not; how many of them were punted. */
-function submit(punting: Punting, count: number, cached: boolean, inFlight = DEEP): number {
-  let punted = 0;
-  for (let read = 0; read < count; read++) {
-    punting.begin();
-    if (punting.shouldPunt(inFlight)) punted++;
-    else punting.end(cached ? 1 : 0);
+/** A program that reads one block after the other, on a clock of its own. */
+class Reader {
+  #now = 0;
+  readonly punting = new Punting(() => this.#now);
+  readonly #inlineMillis: number;
+  readonly #puntedMillis: number;
+
+  /** What a cold read takes each way. */
+  constructor(inlineMillis = 0.05, puntedMillis = 0.05) {
+    this.#inlineMillis = inlineMillis;
+    this.#puntedMillis = puntedMillis;
   }
-  return punted;
+
+  /** Share of `count` reads that were punted. */
+  read(count: number, cached: boolean, inFlight: number = DEEP): number {
+    let punted = 0;
+    for (let read = 0; read < count; read++) {
+      this.punting.begin();
+      const punts = this.punting.shouldPunt(inFlight);
+      this.#now += cached ? 0.003 : punts ? this.#puntedMillis : this.#inlineMillis;
+      if (punts) punted++;
+      else this.punting.end(cached ? 1 : 0);
+    }
+    return punted / count;
+  }
+
+  pause(millis: number): void {
+    this.#now += millis;
+  }
 }
 
 describe('D-85: the flag that hands an I/O to a kernel thread', () => {
   it('is never set while reads are cached', () => {
-    assert.equal(submit(new Punting(), 1000, true), 0);
+    assert.equal(new Reader().read(100_000, true), 0);
   });
 
-  it('is set on cold reads soon, but for a probe now and then', () => {
-    const punting = new Punting();
-    assert.ok(submit(punting, 32, false) > 8);
-    assert.equal(submit(punting, 1600, false), 1500);
+  it('is set on cold reads where that is faster, but for a probe and a try now and then', () => {
+    const reader = new Reader(0.05, 0.03);
+    reader.read(10_000, false);
+    const share = reader.read(100_000, false);
+    assert.ok(share > 0.85 && share < 15 / 16, String(share));
+  });
+
+  it('is set on few cold reads where that is no faster', () => {
+    for (const punted of [0.05, 0.047, 0.1]) {
+      const reader = new Reader(0.05, punted);
+      reader.read(10_000, false);
+      const share = reader.read(100_000, false);
+      assert.ok(share > 0 && share < 0.08, String(share));
+    }
+  });
+
+  it('a pause is not taken for slowness', () => {
+    const reader = new Reader(0.05, 0.03);
+    reader.read(10_000, false);
+    for (let round = 0; round < 20; round++) {
+      reader.pause(5000);
+      assert.ok(reader.read(5000, false) > 0.7);
+    }
   });
 
   it('is given up once reads are cached again', () => {
-    const punting = new Punting();
-    submit(punting, 1000, false);
-    submit(punting, 400, true);
-    assert.equal(submit(punting, 1000, true), 0);
+    const reader = new Reader(0.05, 0.03);
+    reader.read(20_000, false);
+    reader.read(400, true);
+    assert.equal(reader.read(10_000, true), 0);
   });
 
   it('a few cold reads among cached ones do not set it', () => {
-    const punting = new Punting();
-    let punted = 0;
-    for (let round = 0; round < 100; round++) punted += submit(punting, 7, true) + submit(punting, 3, false);
-    assert.equal(punted, 0);
+    const reader = new Reader(0.05, 0.03);
+    for (let round = 0; round < 1000; round++) {
+      assert.equal(reader.read(7, true), 0);
+      assert.equal(reader.read(3, false), 0);
+    }
   });
 
   it('is not set with little in flight', () => {
-    const punting = new Punting();
-    submit(punting, 1000, false);
-    assert.equal(submit(punting, 100, false, 3), 0);
+    const reader = new Reader(0.05, 0.03);
+    reader.read(20_000, false);
+    assert.equal(reader.read(1000, false, 4), 0);
   });
 
   it('a submission of many counts each', () => {

@@ -35,7 +35,7 @@ export interface IoMethodOps {
   needsSynchronousExecution(io: IoHandle): boolean;
   /**
    * Takes the first `count` handles of `staged`, this backend's own. Leaves each SUBMITTED or further on;
-   * one that another backend took over meanwhile is skipped. Never waits for an I/O.
+   * one that another backend took over meanwhile is skipped. Waits for no particular I/O.
    */
   submit(staged: readonly IoHandle[], count: number): void;
   /**
@@ -45,6 +45,6 @@ export interface IoMethodOps {
   readonly waitOne: ((io: IoHandle, generation: number) => void) | null;
   /** How to sleep for an I/O, where that is not just a matter of the latch. */
   readonly sleeper?: IoSleeper;
-  /** The backend leaves; nothing of it is in flight, unless the instance crashed. */
-  leave?(): void;
+  /** The backend leaves; nothing of it is in flight, unless the instance crashed. False: the kernel is still at it. */
+  leave?(): boolean;
 }

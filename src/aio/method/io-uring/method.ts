@@ -7,7 +7,7 @@
  */
 import { constants } from 'node:os';
 import type { RegisteredMemories, Registration } from '../../../native/registered-memories.js';
-import { broadcast } from '../../../shmem/condition.js';
+import { Phase } from '../../../shmem/header.js';
 import type { OwnLatch } from '../../../shmem/latch.js';
 import type { IoSleeper } from '../../../shmem/wait.js';
 import { Counter } from '../../../stats/counters.js';
@@ -15,18 +15,19 @@ import { HandleFlag, Operation, type IoHandle } from '../../handle.js';
 import { HandleState, generationOf, stateOf } from '../../states.js';
 import type { AioThread } from '../../thread.js';
 import type { IoMethodOps } from '../method.js';
-import { runReopened } from '../worker/run.js';
+import { runReopened } from '../../reopened.js';
 import { PROBE_BITS, PROBE_MASK, Punting, type PuntingRule } from './punting.js';
 import { Reaper, stillRuns } from './reaper.js';
 import { FSYNC_DATA_ONLY, RingOperation, type Ring } from './ring.js';
 import type { Rings } from './rings.js';
 
-const { EINTR, EAGAIN, EBUSY } = constants.errno;
+const { EBADF, ECANCELED, EINTR, EAGAIN, EBUSY } = constants.errno;
 const IOVEC_WORDS = 4;
 /** Entries whose vectors the kernel has not read yet: at most one submission. */
 const VECTOR_SLOTS = 32;
 /** How long a submission that the kernel has no memory for waits for a completion before it tries again. */
 const RETRY_MILLIS = 10;
+const LOOK_AGAIN_MILLIS = 1;
 
 export class IoUringMethod implements IoMethodOps {
   readonly name = 'io_uring';
@@ -80,12 +81,14 @@ export class IoUringMethod implements IoMethodOps {
   }
 
   /** Nothing of this backend is in flight any more, unless the instance crashed. */
-  leave(): void {
+  leave(): boolean {
     const { addon } = this.#native;
     for (const poll of this.#polls.values()) addon.pollClose(poll);
     this.#polls.clear();
-    if (this.#ring.inFlight === 0) addon.ringAttach(this.#ring.number, 0); // else the thread's end waits for it
+    const quiet = this.#ring.inFlight === 0;
+    if (quiet) addon.ringAttach(this.#ring.number, 0); // else the thread's end waits for it
     addon.forgetMemory(this.#vectorsId);
+    return quiet;
   }
 
   // --- submitting --------------------------------------------------------------------------------
@@ -161,28 +164,41 @@ export class IoUringMethod implements IoMethodOps {
     for (let left = this.#submittedCount; left > 0;) {
       const result = ring.submit(left);
       if (result > 0) left -= result;
-      else if (result !== -EINTR) this.#submitLater(result, left);
+      else if (result !== -EINTR && !this.#submitLater(result, left)) break;
     }
     const inline = this.punting.triedInline;
     if (inline > 0) this.punting.end(ring.countTagged(tail, this.punting.submission, PROBE_MASK));
     this.#wakeEarlyWaiters();
   }
 
-  /** The kernel took nothing: it is short of memory, or of room for completions. */
-  #submitLater(result: number, left: number): void {
+  /** The kernel took nothing: it is short of memory, or of room for completions; or the ring is closed. */
+  #submitLater(result: number, left: number): boolean {
     const ring = this.#ring;
+    this.#thread.header.checkCrashed();
+    if (result === -EBADF && this.#thread.header.phase === Phase.CLOSING) {
+      this.#cancelUntaken(left);
+      return false;
+    }
     if (result !== 0 && result !== -EAGAIN && result !== -EBUSY) this.#reaper.crash('a submission', result);
-    this.#reaper.reap(ring.index);
-    if (ring.inFlight > left && !ring.hasCompletions) ring.wait(RETRY_MILLIS);
+    this.#reaper.reapOnly(ring.index);
+    if (!ring.hasCompletions) ring.wait(RETRY_MILLIS);
+    return true;
+  }
+
+  /** The instance was closed by its creator meanwhile: what the kernel did not take ends here. */
+  #cancelUntaken(left: number): void {
+    for (let at = this.#submittedCount - left; at < this.#submittedCount; at++) {
+      const io = this.#submitted[at] as IoHandle;
+      io.takeOffRing();
+      this.#thread.finish(io, -ECANCELED);
+    }
   }
 
   /** Who saw an I/O before it was on a ring sleeps on its latch, and must come to the ring. */
   #wakeEarlyWaiters(): void {
-    const { slots, slot, counters } = this.#thread;
     const count = this.#submittedCount;
-    for (let at = 0; at < count; at++)
-      broadcast(slots, (this.#submitted[at] as IoHandle).waitersCondition, slot);
-    counters.count(Counter.submissions, count);
+    for (let at = 0; at < count; at++) this.#thread.wakeWaiters(this.#submitted[at] as IoHandle);
+    this.#thread.counters.count(Counter.submissions, count);
     this.#submittedCount = 0;
   }
 
@@ -192,10 +208,11 @@ export class IoUringMethod implements IoMethodOps {
     for (;;) {
       this.#enter();
       this.punting.begin();
-      this.#reaper.reap(ring.index);
+      this.#reaper.reapOnly(ring.index);
       this.#room = ring.room;
       if (this.#room > 0) return;
-      if (!ring.hasCompletions) ring.wait(RETRY_MILLIS);
+      this.#thread.header.checkCrashed();
+      ring.wait(RETRY_MILLIS); // or another thread is taking completions just now
     }
   }
 
@@ -232,20 +249,42 @@ export class IoUringMethod implements IoMethodOps {
     let poll = this.#polls.get(ring);
     if (poll === undefined) {
       poll = this.#native.addon.pollOpen(this.#reaper.ring(ring).fd, 0, () => {
-        this.#reaper.reap(ring);
-        this.#onReady();
+        this.#ready(ring);
       });
+      if (poll < 0) return; // no descriptor is free just now: the time slice looks, and tries again
       this.#polls.set(ring, poll);
     }
     this.#native.addon.pollSet(poll, 1, 0);
     this.#active.add(ring);
   }
 
+  /** The ring has completions. Nothing is thrown into the event loop: what goes wrong is the waiters' to know. */
+  #ready(ring: number): void {
+    try {
+      this.#reaper.reap(ring);
+      if (this.#reaper.isBeingReaped(ring)) this.#lookLater(ring);
+    } catch (error) {
+      this.#thread.crash(error instanceof Error ? error.message : String(error));
+    }
+    this.#onReady();
+  }
+
+  /** Another thread is at it, and may be stopped there: the loop must not spin until it has done. */
+  #lookLater(ring: number): void {
+    const poll = this.#polls.get(ring) as number;
+    this.#native.addon.pollSet(poll, 0, 0);
+    setTimeout(() => {
+      if (this.#polls.get(ring) !== poll || this.#thread.header.isCrashed) return;
+      this.#native.addon.pollSet(poll, 1, 0);
+    }, LOOK_AGAIN_MILLIS).unref();
+  }
+
   /** The own ring stays watched: it costs nothing while nothing completes, and starting again would. */
   #unwatch(): void {
     for (const ring of this.#active) {
       if (ring === this.#ring.index) continue;
-      this.#native.addon.pollSet(this.#polls.get(ring) as number, 0, 0);
+      this.#native.addon.pollClose(this.#polls.get(ring) as number);
+      this.#polls.delete(ring);
       this.#active.delete(ring);
     }
   }

@@ -9,7 +9,7 @@ import type { OwnLatch } from '../../../shmem/latch.js';
 import { HandleState, generationOf, stateOf } from '../../states.js';
 import type { IoHandle } from '../../handle.js';
 import type { AioThread } from '../../thread.js';
-import { runReopened } from '../worker/run.js';
+import { runReopened } from '../../reopened.js';
 import { PROBE_BITS } from './punting.js';
 import { Ring } from './ring.js';
 import type { Rings } from './rings.js';
@@ -26,8 +26,12 @@ export class Reaper {
   readonly #native: Registration;
   readonly #windows: (Ring | undefined)[] = [];
   /** The first `#takenCount` are what was taken last; setting an array's length costs more than all this. */
-  readonly #taken: IoHandle[] = [];
+  #taken: IoHandle[] = [];
   #takenCount = 0;
+  /** Arrays that are not in use: finishing an I/O may close a descriptor, wait for another I/O, and reap. */
+  readonly #spare: IoHandle[][] = [];
+  /** I/Os that the kernel gave back as they were, and of which this thread is the executor. */
+  readonly #unrun: IoHandle[] = [];
 
   constructor(thread: AioThread, rings: Rings, native: Registration) {
     this.#thread = thread;
@@ -41,12 +45,23 @@ export class Reaper {
 
   /** Completes what is there, unless another thread is at it, which then looks back itself. */
   reap(index: number): void {
+    this.reapOnly(index);
+    while (this.#unrun.length > 0) runReopened(this.#thread, this.#unrun.pop() as IoHandle);
+  }
+
+  /** As `reap`, for whoever must not do I/O now; what the kernel gave back as it was is run by the next `reap`. */
+  reapOnly(index: number): void {
     const ring = this.ring(index);
     for (let looks = 0; looks < LOOKS_MAX && ring.hasCompletions; looks++) {
       if (!this.#rings.tryLock(index, this.#thread.slot)) return;
       this.#takeAndUnlock(ring);
       this.#finish();
     }
+  }
+
+  /** Whether a completion of the ring is there, and another thread about to take it. */
+  isBeingReaped(index: number): boolean {
+    return this.ring(index).hasCompletions && this.#rings.holder(index) !== -1;
   }
 
   /**
@@ -82,7 +97,8 @@ export class Reaper {
   #sleepAsHolder(ring: Ring, io: IoHandle, generation: number, millis: number): boolean {
     let result = 0;
     try {
-      if (stillRuns(io, generation) && !ring.hasCompletions) result = ring.wait(millis);
+      const here = stillRuns(io, generation) && io.ring === ring.index;
+      if (here && !ring.hasCompletions) result = ring.wait(millis);
     } finally {
       this.#takeAndUnlock(ring);
     }
@@ -135,12 +151,16 @@ export class Reaper {
   /** The callbacks of what was taken, without the lock. */
   #finish(): void {
     const count = this.#takenCount;
+    if (count === 0) return;
+    const taken = this.#taken;
+    this.#taken = this.#spare.pop() ?? [];
     this.#takenCount = 0; // a callback that throws has crashed the instance: the others are not finished
     for (let at = 0; at < count; at++) {
-      const io = this.#taken[at] as IoHandle;
-      if (io.ring < 0) runReopened(this.#thread, io);
+      const io = taken[at] as IoHandle;
+      if (io.ring < 0) this.#unrun.push(io);
       else this.#thread.finishCarried(io);
     }
+    this.#spare.push(taken);
   }
 }
 

@@ -11,7 +11,7 @@ import type { IoHandle } from '../../handle.js';
 import { HandleState } from '../../states.js';
 import type { AioThread } from '../../thread.js';
 import type { MethodRecovery } from '../method.js';
-import { runDequeued } from '../worker/run.js';
+import { runDequeued } from '../../reopened.js';
 import { Reaper } from './reaper.js';
 import type { Rings } from './rings.js';
 

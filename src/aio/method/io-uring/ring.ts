@@ -161,6 +161,11 @@ export class Ring {
     Atomics.store(this.#queues, this.#cqHead, ((this.#queues[this.#cqHead] as number) + count) | 0);
   }
 
+  /** Whether the kernel is done with everything that it took. */
+  get isQuiet(): boolean {
+    return Atomics.load(this.#queues, this.#sqHead) === Atomics.load(this.#queues, this.#cqTail);
+  }
+
   // --- looking, without the lock -----------------------------------------------------------------
 
   /** Position behind the last completion so far; for `countTagged`. */

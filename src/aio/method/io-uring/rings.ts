@@ -114,6 +114,11 @@ export class Rings {
       words.set(this.#base(ring) + AT.described + word, described[word] as number);
   }
 
+  /** The addon's numbers are not 0. */
+  isSetUp(ring: number): boolean {
+    return this.number(ring) !== 0;
+  }
+
   /** The addon's number of a ring. */
   number(ring: number): number {
     return this.slots.words.get(this.#base(ring) + AT.number);

@@ -1,16 +1,19 @@
 /** Makes the rings of an instance, in the thread that creates it, and closes them again. */
 import { constants } from 'node:os';
+import { setTimeout } from 'node:timers/promises';
 import { MethodUnavailableError } from '../../../base/errors.js';
 import type { ResolvedSettings } from '../../../base/settings.js';
 import { describeSetupFailure, setupNeed } from '../../../native/io-uring-refusal.js';
 import { RingOut, type NativeAddon } from '../../../native/addon.js';
 import type { Registration } from '../../../native/registered-memories.js';
+import { Ring } from './ring.js';
 import type { Rings } from './rings.js';
 
 const { EINVAL, EOVERFLOW } = constants.errno;
 const MAPPED = -1;
+const QUIET_MILLIS = 5;
 
-/** All rings, or an error that says why not. */
+/** All rings, or an error that says why not; then the caller closes those that there are. */
 export function setUpRings(rings: Rings, native: Registration, settings: ResolvedSettings): void {
   const { ioUringMemory: memory } = settings;
   const need = setupNeed(settings);
@@ -22,7 +25,6 @@ export function setUpRings(rings: Rings, native: Registration, settings: Resolve
       result = setUpRing(rings, ring, native, mapped);
     }
     if (result >= 0) continue;
-    closeRings(rings, native.addon, ring);
     const { message, hint } = describeSetupFailure(-result, need);
     throw new MethodUnavailableError(
       `ring ${ring + 1} of ${rings.region.count} could not be set up: ${message}`,
@@ -50,7 +52,15 @@ function setUpRing(rings: Rings, ring: number, { addon, control }: Registration,
   return number;
 }
 
-/** The first `count`; waits for what is in flight on them. */
-export function closeRings(rings: Rings, addon: NativeAddon, count: number = rings.region.count): void {
-  for (let ring = 0; ring < count; ring++) addon.ringClose(rings.number(ring));
+/**
+ * Closes what was set up. What is in flight on a ring comes to its end first: only after a crash is there any.
+ * The addon would wait for it, too, but without letting the event loop turn.
+ */
+export async function closeRings(rings: Rings, addon: NativeAddon): Promise<void> {
+  for (let index = 0; index < rings.region.count; index++) {
+    if (!rings.isSetUp(index)) continue;
+    const ring = new Ring(addon, rings, index);
+    while (!ring.isQuiet) await setTimeout(QUIET_MILLIS);
+    addon.ringClose(ring.number);
+  }
 }

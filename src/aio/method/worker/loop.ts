@@ -8,7 +8,7 @@
 import { OwnLatch } from '../../../shmem/latch.js';
 import type { AioThread } from '../../thread.js';
 import type { WorkerControl } from './control.js';
-import { runDequeued } from './run.js';
+import { runDequeued } from '../../reopened.js';
 import { Counter } from '../../../stats/counters.js';
 
 /** How many more workers a woken worker wakes while there is work: PostgreSQL's IO_WORKER_WAKEUP_FANOUT. */

@@ -12,7 +12,7 @@ import { HandleState, generationOf, stateOf } from '../../states.js';
 import type { AioThread } from '../../thread.js';
 import type { IoMethodOps, MethodRecovery } from '../method.js';
 import type { WorkerControl } from './control.js';
-import { runDequeued } from './run.js';
+import { runDequeued } from '../../reopened.js';
 import { Counter } from '../../../stats/counters.js';
 
 export class WorkerMethod implements IoMethodOps, MethodRecovery {

@@ -1,7 +1,7 @@
 /** One I/O from the queue, run by a thread that need not be its issuer. */
 import { constants } from 'node:os';
-import type { IoHandle } from '../../handle.js';
-import type { AioThread } from '../../thread.js';
+import type { IoHandle } from './handle.js';
+import type { AioThread } from './thread.js';
 
 /**
  * Runs the I/O unless another thread does or did. The target opens the file for this thread, the issuer's
