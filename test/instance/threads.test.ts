@@ -108,8 +108,9 @@ forEachMethod((ioMethod) => {
         'import("node:fs").then(({ readlinkSync: read }) => require("node:worker_threads").parentPort.postMessage(read("/proc/thread-self")))',
         { eval: true },
       );
+      const exited = once(thread, 'exit'); // a last message and the exit may come in one turn
       const [path] = (await once(thread, 'message')) as [string];
-      await once(thread, 'exit');
+      await exited;
       slots.words.store(slots.base(1), SlotStatus.CLAIMED | (Number(path.split('/').at(-1)) << 2));
       await untilBackends(instance, 1);
     });
