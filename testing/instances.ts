@@ -1,7 +1,7 @@
 /** Instances for tests: every variant of the contract suite, and the check that none leaves anything behind. */
 import assert from 'node:assert/strict';
 import { describe } from 'node:test';
-import type { IoMethodName } from '../src/base/settings.js';
+import type { IoMethodName, RingMemory } from '../src/base/settings.js';
 import type { LogEvent } from '../src/base/log.js';
 import type { Backend } from '../src/instance/backend.js';
 import {
@@ -17,9 +17,13 @@ import { DataDirectory } from './relations.js';
 export interface Variant {
   readonly ioMethod: IoMethodName;
   readonly ioMaxConcurrency: number;
+  readonly ioUringMemory?: RingMemory;
 }
 
-/** Runs a suite for every method, each with one handle, with four, and with as many as are chosen automatically. */
+/**
+ * Runs a suite for every method, each with one handle, with four, and with as many as are chosen automatically;
+ * io_uring also with rings as kernels before 6.5 have them.
+ */
 export function forEachVariant(suite: (variant: Variant) => void): void {
   for (const ioMethod of supportedMethods()) {
     for (const ioMaxConcurrency of [1, 4, -1]) {
@@ -28,6 +32,10 @@ export function forEachVariant(suite: (variant: Variant) => void): void {
         suite({ ioMethod, ioMaxConcurrency });
       });
     }
+    if (ioMethod !== 'io_uring') continue;
+    describe('io_uring, mapped rings', () => {
+      suite({ ioMethod, ioMaxConcurrency: -1, ioUringMemory: 'mapped' });
+    });
   }
 }
 

@@ -11,14 +11,15 @@ import { untilBackends } from '../../testing/turns.js';
 
 const BLOCKS = 20;
 
-forEachVariant(({ ioMethod, ioMaxConcurrency }) => {
+forEachVariant((variant) => {
+  const { ioMethod, ioMaxConcurrency } = variant;
   if (ioMaxConcurrency === 4) return; // nothing is different from both others
   const injection = new Injection();
   let rig: Rig;
   let relation = 100;
 
   before(async () => {
-    rig = await openRig({ ioMethod, ioMaxConcurrency, injection: injection.url, maxFilesPerProcess: 200 });
+    rig = await openRig({ ...variant, injection: injection.url, maxFilesPerProcess: 200 });
   });
   after(async () => rig.close());
 
