@@ -82,7 +82,7 @@ struct iovec64 {
   uint64_t base, length;
 };
 
-enum { PROT_READ_WRITE = 3, MAP_SHARED_POPULATED = 0x8001 };
+enum { PROT_READ_WRITE = 3, MAP_SHARED_POPULATED = 0x8001, MAP_FIXED_ANONYMOUS = 0x32, MADVISE_DONTNEED = 4 };
 enum { AT_FOLLOW = 0, STATX_DIO_ALIGNMENT = 0x2000 };
 struct statx_result {
   uint32_t mask;
@@ -128,8 +128,8 @@ struct ring {
   _Atomic uint32_t *sq_head, *sq_tail, *cq_head, *cq_tail;
   uint32_t *sq_array;
   struct sqe *sqes;
-  uint8_t *mapped_rings;
-  size_t mapped_rings_size, mapped_sqes_size;
+  uint8_t *mapped_rings, *own_rings;
+  size_t mapped_rings_size, own_rings_size, mapped_sqes_size;
 };
 
 struct memory {
@@ -325,6 +325,21 @@ static void drain(struct ring *ring) {
 }
 
 /**
+ * The kernel is not done with a ring when its descriptor is closed: some ten milliseconds later it stores the tail of
+ * the completions once more (seen on Linux 6.18, every time), into the pages that it pinned when the ring was set up.
+ * Memory of ours would be somebody else's by then, so it gets other pages, and the kernel keeps the old ones to
+ * itself. Locked memory cannot be advised away, only replaced.
+ */
+static void close_descriptor(struct ring *ring) {
+  syscall(SYS_close, ring->fd);
+  ring->fd = -1;
+  if (ring->own_rings == NULL) return;
+  if (syscall(SYS_madvise, ring->own_rings, ring->own_rings_size, MADVISE_DONTNEED) != 0)
+    syscall(SYS_mmap, ring->own_rings, ring->own_rings_size, PROT_READ_WRITE, MAP_FIXED_ANONYMOUS, -1, 0);
+  ring->own_rings = NULL;
+}
+
+/**
  * With the table locked, but not while it drains. The last user is gone, so nobody submits any more. Closing alone would leave what is in
  * flight running, and writing into memory that nobody keeps.
  */
@@ -334,9 +349,8 @@ static void finish_closing(struct ring *ring) {
     ring->state = RING_DRAINING; /* this thread alone goes on */
     unlock_table();
     drain(ring);
-    syscall(SYS_close, ring->fd);
+    close_descriptor(ring);
     lock_table();
-    ring->fd = -1;
     ring->state = RING_CLOSING;
   }
   if (ring->views > 0) return;
@@ -424,14 +438,15 @@ static void place_ring(struct ring *ring, const struct ring_params *params, uint
 }
 
 static napi_value give_up_ring(napi_env env, struct ring *ring, long error) {
-  if (ring->fd >= 0) syscall(SYS_close, ring->fd);
+  if (ring->fd >= 0) close_descriptor(ring);
   ring->state = RING_FREE;
   return number(env, error);
 }
 
 /**
  * ringSetup(entries, memory, sqesOffset, ringOffset, ringBytes, out: Int32Array(12)): a ring's number or -errno.
- * `memory` -1: the kernel's own memory, mapped; see ringViews. `out`: descriptor, submission entries,
+ * `memory` -1: the kernel's own memory, mapped; see ringViews. Else the pages that `ringBytes` reaches into are the
+ * ring's alone, and are zeros after it was closed. `out`: descriptor, submission entries,
  * completion entries, features; then the byte offsets of sq head, tail, flags, cq head, tail, entries.
  */
 static napi_value ring_setup(napi_env env, napi_callback_info info) {
@@ -464,10 +479,12 @@ static napi_value ring_setup(napi_env env, napi_callback_info info) {
   struct ring *ring = reserve_ring();
   if (ring == NULL) return number(env, -ENFILE);
   ring->views = 0;
-  ring->mapped_rings = NULL;
+  ring->mapped_rings = ring->own_rings = NULL;
   ring->fd = (int)checked(syscall(SYSCALL_IO_URING_SETUP, entries, &params));
   if (ring->fd < 0) return give_up_ring(env, ring, ring->fd);
   if (memory != NULL) {
+    ring->own_rings = memory->base + ring_offset;
+    ring->own_rings_size = (size_t)ring_bytes;
     if (params.sq.array + params.sq_entries * 4ULL > (uint64_t)ring_bytes ||
         params.cq.cqes + params.cq_entries * 16ULL > (uint64_t)ring_bytes)
       return give_up_ring(env, ring, -EOVERFLOW);
