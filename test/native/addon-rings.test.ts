@@ -62,7 +62,7 @@ describe('a ring in own memory', { skip: ownMemoryMissing() }, () => {
     const [sqes, rings] = [new Int32Array(buffer, 0, 1024), new Int32Array(buffer, 4096, 1024)];
     // Each ring stands where the one before it was, and has completed another number of entries: a late store of
     // the tail, some milliseconds after closing, is seen whenever it comes.
-    for (let round = 0; round < 400; round++) {
+    for (let round = 0; round < 1500; round++) {
       const ring = addon.ringSetup(8, memory, 0, 4096, 4096, out);
       const entries = 1 + (round % 8);
       sqes.fill(0);
