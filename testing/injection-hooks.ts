@@ -5,18 +5,22 @@ import type { IoHandle } from '../src/aio/handle.js';
 import { TargetId } from '../src/aio/ids.js';
 import type { InjectionHooks } from '../src/aio/injection-points.js';
 import { SmgrWord } from '../src/smgr/smgr-target.js';
-import { Action, ANY, points, Rule, RULE_WORDS, type Point } from './injection.js';
+import { Action, ANY, points, Rule, RULE_WORDS, THREADS, type Point } from './injection.js';
 
 const key = new URL(import.meta.url).searchParams.get('key') ?? '';
 const words = new Int32Array(getEnvironmentData(key) as unknown as SharedArrayBuffer);
+Atomics.add(words, THREADS, 1);
 
 /** The rule's first word if the point is armed for this I/O, else -1. Counts the visit. */
 function applies(point: Point, io: IoHandle | null, owner: number, worker: number): number {
   const base = points.indexOf(point) * RULE_WORDS;
   if (Atomics.load(words, base + Rule.ACTION) === Action.NONE) return -1;
   const wanted = (field: number): number => words[base + field] ?? ANY;
-  const block = io?.target === TargetId.SMGR ? io.targetWord(SmgrWord.BLOCK) : ANY;
+  const isSmgr = io?.target === TargetId.SMGR;
+  const block = isSmgr ? io.targetWord(SmgrWord.BLOCK) : ANY;
+  const relation = isSmgr ? io.targetWord(SmgrWord.RELATION) : ANY;
   if (wanted(Rule.BLOCK) !== ANY && wanted(Rule.BLOCK) !== block) return -1;
+  if (wanted(Rule.RELATION) !== ANY && wanted(Rule.RELATION) !== relation) return -1;
   if (wanted(Rule.OWNER) !== ANY && wanted(Rule.OWNER) !== owner) return -1;
   if (wanted(Rule.WORKER) !== ANY && wanted(Rule.WORKER) !== worker) return -1;
   if (Atomics.sub(words, base + Rule.TIMES, 1) <= 0) return -1;

@@ -41,12 +41,17 @@ export const Rule = {
   LAST_WORKER: 7,
   /** Raised to let those go on that are held. */
   GATE: 8,
+  /** Only for I/O of the relation with this number; ANY: all. */
+  RELATION: 9,
 } as const;
-export const RULE_WORDS = 9;
+export const RULE_WORDS = 10;
+/** Behind the rules: how many threads obey them. */
+export const THREADS: number = points.length * RULE_WORDS;
 export const ANY = -1;
 
 export interface Filter {
   block?: number;
+  relation?: number;
   owner?: number;
   worker?: number;
   /** Default: every time. */
@@ -62,7 +67,7 @@ export class Injection {
 
   constructor() {
     const key = `pgaio injection ${++lastKey}`;
-    const memory = new SharedArrayBuffer(points.length * RULE_WORDS * 4);
+    const memory = new SharedArrayBuffer((THREADS + 1) * 4);
     this.#words = new Int32Array(memory);
     setEnvironmentData(key, memory);
     this.url = `${new URL('./injection-hooks.js', import.meta.url).href}?key=${encodeURIComponent(key)}`;
@@ -89,10 +94,17 @@ export class Injection {
     Atomics.store(this.#words, points.indexOf(point) * RULE_WORDS + Rule.ACTION, Action.NONE);
   }
 
+  /** A rule that nobody would obey is an error, never silence. */
   #arm(point: Point, action: number, value: number, filter: Filter): void {
+    if (Atomics.load(this.#words, THREADS) === 0) {
+      throw new Error(
+        'no thread has these injection points: create the instance with `injection: injection.url`',
+      );
+    }
     const base = points.indexOf(point) * RULE_WORDS;
     this.#words[base + Rule.VALUE] = value;
     this.#words[base + Rule.BLOCK] = filter.block ?? ANY;
+    this.#words[base + Rule.RELATION] = filter.relation ?? ANY;
     this.#words[base + Rule.OWNER] = filter.owner ?? ANY;
     this.#words[base + Rule.WORKER] = filter.worker ?? ANY;
     this.#words[base + Rule.TIMES] = filter.times ?? 0x7fff_ffff;

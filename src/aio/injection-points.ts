@@ -2,7 +2,6 @@
  * Named points at which a test can look, fail or hold an I/O. They exist in an instance only when it was
  * created with a module of hooks, which every thread imports; otherwise each point costs one null check.
  */
-import { PgaioError } from '../base/errors.js';
 import type { IoMemories } from './execute.js';
 import type { IoHandle } from './handle.js';
 
@@ -40,12 +39,4 @@ export class InjectionPoints {
   beforeSharedCompletion(io: IoHandle, raw: number, memories: IoMemories): number {
     return this.hooks.beforeSharedCompletion?.(io, raw, memories) ?? raw;
   }
-}
-
-/** For tests: asking for a point of an instance without hooks is an error, never silence. */
-export function requireInjection(injection: InjectionPoints | null): InjectionPoints {
-  if (injection === null) {
-    throw new PgaioError('ERR_PGAIO_NO_INJECTION', 'this instance was created without injection points');
-  }
-  return injection;
 }

@@ -2,7 +2,6 @@
 import assert from 'node:assert/strict';
 import { constants } from 'node:os';
 import { after, afterEach, before, describe, it } from 'node:test';
-import { requireInjection } from '../../../src/aio/injection-points.js';
 import type { Backend } from '../../../src/instance/backend.js';
 import { BlockReads } from '../../../testing/block-reads.js';
 import { Injection } from '../../../testing/injection.js';
@@ -13,11 +12,18 @@ import { untilWorkers } from '../../../testing/worker-pool.js';
 const { EIO } = constants.errno;
 
 describe('injection points', () => {
-  it('MA-08: that an instance does not have are an error, never silence', async () => {
-    await withRig({ ioMethod: 'sync' }, ({ backend }) => {
-      assert.throws(() => requireInjection(backend.parts.thread.injection), {
-        code: 'ERR_PGAIO_NO_INJECTION',
-      });
+  it('MA-08: that no instance has are an error, never silence', async () => {
+    const injection = new Injection();
+    const arms = [
+      (): unknown => injection.hold('beforeSharedCompletion'),
+      (): unknown => (injection.answer(0), undefined),
+      (): unknown => (injection.throwAt('workerAfterReopen'), undefined),
+    ];
+    await withRig({ ioMethod: 'sync' }, () => {
+      for (const arm of arms) assert.throws(arm, /no thread has these injection points/);
+    });
+    await withRig({ ioMethod: 'sync', injection: injection.url }, () => {
+      for (const arm of arms) assert.doesNotThrow(arm);
     });
   });
 });
