@@ -14,6 +14,8 @@ export interface RelationOptions {
   damaged?: Readonly<Record<number, Damage>>;
   /** Distinguishes the pages of one version of a relation from those of another. */
   version?: number;
+  /** Whose private relation it is. Default: everybody's. */
+  backend?: number;
 }
 
 /** A page that holds its relation, block and version behind the header, with a right checksum. */
@@ -56,13 +58,13 @@ export class DataDirectory {
   }
 
   /** Path of a relation's first segment. */
-  file(relation: number): string {
-    return join(this.path, 'base', String(DATABASE), String(relation));
+  file(relation: number, backend?: number): string {
+    return join(this.path, this.relativeFile(relation, backend));
   }
 
   /** What messages call it. */
-  relativeFile(relation: number): string {
-    return `base/${DATABASE}/${relation}`;
+  relativeFile(relation: number, backend?: number): string {
+    return `base/${DATABASE}/${backend === undefined ? '' : `t${backend}_`}${relation}`;
   }
 
   /** Writes a relation anew, and returns its locator. */
@@ -70,15 +72,16 @@ export class DataDirectory {
     relation: number,
     blocks: number,
     options: RelationOptions = {},
-  ): { database: number; relation: number } {
+  ): { database: number; relation: number; backend?: number } {
     const bytes = Buffer.alloc(blocks * DEFAULT_BLOCK_SIZE);
     for (let block = 0; block < blocks; block++) {
       const page = stampedPage(relation, block, options.version);
       damage(page, block, options.damaged?.[block]);
       bytes.set(page, block * DEFAULT_BLOCK_SIZE);
     }
-    writeFileSync(this.file(relation), bytes);
-    return { database: DATABASE, relation };
+    const { backend } = options;
+    writeFileSync(this.file(relation, backend), bytes);
+    return { database: DATABASE, relation, ...(backend !== undefined && { backend }) };
   }
 
   [Symbol.dispose](): void {

@@ -35,6 +35,11 @@ export interface InstanceSettings {
   maintenanceIoConcurrency?: number;
   /** Bytes, or '128MB', of the shared pool. At least 16 blocks. Default 128 MB. */
   sharedBuffers?: number | string;
+  /**
+   * Bytes, or '8MB', of each backend's private pool, which exists from its first read of a private relation on:
+   * 800 kB to 4 GB. Default 8 MB.
+   */
+  tempBuffers?: number | string;
   /** Bytes of shared memory for reads of plain files. Default 16 MB. */
   ioMemory?: number | string;
   /** Threads that may attach, 1 to 222. Default 30. */
@@ -70,6 +75,8 @@ export interface ResolvedSettings {
   readonly maintenanceIoConcurrency: number;
   /** Blocks. */
   readonly sharedBuffers: number;
+  /** Blocks. */
+  readonly tempBuffers: number;
   /** Bytes, a multiple of `IO_MEMORY_UNIT`. */
   readonly ioMemory: number;
   readonly maxBackends: number;
@@ -80,6 +87,9 @@ export interface ResolvedSettings {
 
 const KB = 1024;
 const MB = 1024 * KB;
+/** PostgreSQL's least temp_buffers, and what one memory holds. */
+const MIN_PRIVATE_BLOCKS = 100;
+const MAX_PRIVATE_BLOCKS = (4 * 1024 * MB) / BLOCK_SIZE;
 const MAX_POOL_BLOCKS = (64 * 1024 * MB) / BLOCK_SIZE;
 const MAX_IO_MEMORY = 2048 * MB;
 /** I/O memory is handed out in pieces of this many bytes. */
@@ -119,6 +129,7 @@ export function resolveSettings(
       1000,
     ),
     sharedBuffers,
+    tempBuffers: blocks('tempBuffers', given.tempBuffers ?? 8 * MB, MIN_PRIVATE_BLOCKS, MAX_PRIVATE_BLOCKS),
     ioMemory: ioMemory * IO_MEMORY_UNIT,
     maxBackends,
     maxFilesPerProcess: checkRange('maxFilesPerProcess', given.maxFilesPerProcess ?? 1000, 64, 1_000_000),
@@ -139,6 +150,7 @@ const KNOWN: ReadonlySet<string> = new Set([
   'effectiveIoConcurrency',
   'maintenanceIoConcurrency',
   'sharedBuffers',
+  'tempBuffers',
   'ioMemory',
   'maxBackends',
   'maxFilesPerProcess',

@@ -29,13 +29,11 @@ export function bufferOfWord(word: number): number {
 
 /** `kernels`: one for each memory of the pool. */
 export function sharedBufferReadv(bufferIo: BufferIo, kernels: readonly PageKernel[]): AioCallback {
-  const read = new SharedRead(bufferIo, kernels);
+  const read = new BufferRead(bufferIo, kernels, CallbackId.SHARED_BUFFER_READV);
   return {
     name: 'shared_buffer_readv',
     stage: (io) => {
-      const { index, generation } = io;
-      const count = io.dataCount;
-      for (let at = 0; at < count; at++) bufferIo.attach(bufferOfWord(io.dataWord(at)), index, generation);
+      attachBuffers(io, bufferIo);
     },
     completeShared: (io, result, flags) => {
       read.complete(io, result, flags);
@@ -44,8 +42,15 @@ export function sharedBufferReadv(bufferIo: BufferIo, kernels: readonly PageKern
   };
 }
 
+/** Ties the claims on all of a handle's buffers to its I/O. */
+export function attachBuffers(io: IoHandle, bufferIo: BufferIo): void {
+  const { index, generation } = io;
+  const count = io.dataCount;
+  for (let at = 0; at < count; at++) bufferIo.attach(bufferOfWord(io.dataWord(at)), index, generation);
+}
+
 /** One completion under work; a thread completes one I/O at a time. */
-class SharedRead {
+export class BufferRead {
   io!: IoHandle;
   index = 0;
   generation = 0;
@@ -53,10 +58,13 @@ class SharedRead {
   firstInvalid = 0;
   readonly #bufferIo: BufferIo;
   readonly #kernels: readonly PageKernel[];
+  readonly #reporter: number;
 
-  constructor(bufferIo: BufferIo, kernels: readonly PageKernel[]) {
+  /** `reporter`: the callback that can report what this finds. */
+  constructor(bufferIo: BufferIo, kernels: readonly PageKernel[], reporter: number) {
     this.#bufferIo = bufferIo;
     this.#kernels = kernels;
+    this.#reporter = reporter;
   }
 
   complete(io: IoHandle, result: AioResult, flags: number): void {
@@ -70,7 +78,7 @@ class SharedRead {
     for (let at = read; at < count; at++) this.#end(at, false);
     if (this.invalid === 0) return;
     result.status = ResultStatus.ERROR;
-    result.reporter = CallbackId.SHARED_BUFFER_READV;
+    result.reporter = this.#reporter;
     result.errorData = this.invalid | (this.firstInvalid << 8);
   }
 
@@ -121,7 +129,7 @@ class SharedRead {
   }
 }
 
-function invalidPages(result: AioReturn): Error {
+export function invalidPages(result: AioReturn): Error {
   const first = (result.targetData[SmgrWord.BLOCK] as number) >>> 0;
   const last = first + (result.targetData[SmgrWord.COUNT] as number) - 1;
   const block = first + (result.errorData >>> 8);

@@ -5,13 +5,15 @@
 import { isMainThread } from 'node:worker_threads';
 import { Aio } from '../aio/aio.js';
 import { inFlight, type InFlightIo } from '../aio/in-flight.js';
+import { CallbackId } from '../aio/ids.js';
 import type { IoMethodOps } from '../aio/method/method.js';
 import { Scope } from '../aio/scope.js';
 import type { LogSink } from '../base/log.js';
-import { ClosedError, InstanceCrashedError } from '../base/errors.js';
+import { ClosedError, InstanceCrashedError, PrivateRelationError } from '../base/errors.js';
 import { BufferManager, type ForkReader } from '../buffer/buffer-manager.js';
 import { PinnedBuffer } from '../buffer/pinned-buffer.js';
 import { BufferPool } from '../buffer/pool.js';
+import { PrivatePool } from '../buffer/private-pool.js';
 import { BufferStream } from '../read-stream/buffer-stream.js';
 import { sequentialBlocks } from '../read-stream/block-sources.js';
 import { ReadStream, type NextBlock, type ReadStreamOptions } from '../read-stream/read-stream.js';
@@ -62,6 +64,8 @@ export class Backend {
   readonly rootScope: Scope;
   readonly parts: ThreadParts;
   readonly #smgr: StorageManager;
+  /** Made at its first use. */
+  #privateBuffers: BufferManager | null = null;
   #closing: Promise<void> | null = null;
   #closed = false;
   #left = false;
@@ -92,8 +96,14 @@ export class Backend {
     this.aio = new Aio(thread, waits, ops);
     vfds.hooks.beforeClose = (fd) => this.aio.beforeClose(fd);
     this.rootScope = new Scope(this.aio, null);
-    const pool = new BufferPool(memory.slots, slot, memory.plan.buffers);
-    this.buffers = new BufferManager(this.aio, pool, bufferIo, bytes);
+    this.buffers = new BufferManager(this.aio, {
+      pool: new BufferPool(memory.slots, slot, memory.plan.buffers),
+      bufferIo,
+      memories: [...bytes],
+      firstMemory: 0,
+      callback: CallbackId.SHARED_BUFFER_READV,
+      isPrivate: false,
+    });
     const directories = new DataDirectories(memory.slots, slot, memory.plan.directories);
     this.#smgr = new StorageManager(this.aio, vfds, directories, settings.debugIoDirect);
     this.files = {
@@ -143,17 +153,38 @@ export class Backend {
       full: options.nextBlock === undefined,
       batch: true,
     };
+    const buffers = this.buffersOf(relation);
     return new ReadStream(
-      this.buffers,
-      this.#reader(relation, options),
+      buffers,
+      readerOf(buffers, relation, options),
       options.scope ?? this.rootScope,
       nextBlock,
       streamOptions,
     );
   }
 
-  #reader(relation: SmgrRelation, options: StreamOptions): ForkReader {
-    return this.buffers.reader(relation, options.fork ?? Fork.MAIN, options.noChecksums === true ? 1 : 0);
+  /** The pool that a relation is read through. Throws when it is private to another backend. */
+  buffersOf(relation: SmgrRelation): BufferManager {
+    const { backend } = relation.locator;
+    if (backend === undefined) return this.buffers;
+    if (backend !== this.number) {
+      throw new PrivateRelationError(relation.path(Fork.MAIN), backend, this.number);
+    }
+    return (this.#privateBuffers ??= this.#makePrivateBuffers());
+  }
+
+  #makePrivateBuffers(): BufferManager {
+    const { memory } = this.parts;
+    const own = new PrivatePool(memory.handle.settings.tempBuffers, () => this.aio.waits.lookAgainSoon());
+    this.parts.privatePool = own;
+    return new BufferManager(this.aio, {
+      pool: own.pool,
+      bufferIo: own.bufferIo,
+      memories: [memory.addPrivate(own.memory)],
+      firstMemory: memory.privateNumber,
+      callback: CallbackId.LOCAL_BUFFER_READV,
+      isPrivate: true,
+    });
   }
 
   /** The buffer of a block, pinned, if the page is in the pool; null when not. Never waits. */
@@ -161,10 +192,11 @@ export class Backend {
     this.#assertOpen();
     const scope = options.scope ?? this.rootScope;
     scope.assertOpen();
-    const { pool } = this.buffers;
-    const buffer = pool.lookup(this.#reader(relation, options).tag, block | 0, scope);
+    const buffers = this.buffersOf(relation);
+    const { pool } = buffers;
+    const buffer = pool.lookup(readerOf(buffers, relation, options).tag, block | 0, scope);
     if (buffer < 0) return null;
-    if (pool.foundValid) return new PinnedBuffer(this.buffers, scope, buffer, block);
+    if (pool.foundValid) return new PinnedBuffer(buffers, scope, buffer, block);
     pool.unpin(buffer, scope);
     return null;
   }
@@ -176,7 +208,7 @@ export class Backend {
     const nextBlock = (): number => (given ? -1 : ((given = true), block));
     const stream = this.rawReadStream(relation, nextBlock, { ...options, nextBlock });
     const buffer = await this.aio.waits.until(() => stream.next());
-    return new PinnedBuffer(this.buffers, stream.scope, buffer, block);
+    return new PinnedBuffer(stream.manager, stream.scope, buffer, block);
   }
 
   // --- files -------------------------------------------------------------------------------------
@@ -322,4 +354,8 @@ export class Backend {
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
   }
+}
+
+function readerOf(buffers: BufferManager, relation: SmgrRelation, options: StreamOptions): ForkReader {
+  return buffers.reader(relation, options.fork ?? Fork.MAIN, options.noChecksums === true ? 1 : 0);
 }

@@ -5,6 +5,8 @@
 import { CallbackId, TargetId } from '../aio/ids.js';
 import { Registry } from '../aio/callback.js';
 import type { BufferIo } from '../buffer/buffer-io.js';
+import { localBufferReadv } from '../buffer/local-readv.js';
+import type { PrivatePool } from '../buffer/private-pool.js';
 import { sharedBufferReadv } from '../buffer/shared-readv.js';
 import { createPageKernel, type PageKernel } from '../page/page-kernel.js';
 import { verifyPages } from '../smgr/verify-pages.js';
@@ -22,6 +24,8 @@ export interface RegistrationParts {
   readonly files: FileTable;
   readonly reopens: ReopenCache;
   readonly bufferIo: BufferIo;
+  /** Of the backend in this thread; must be there when it starts I/O on private memory. */
+  readonly privatePool: () => PrivatePool;
   readonly memories: readonly WebAssembly.Memory[];
 }
 
@@ -31,6 +35,10 @@ export function createRegistry(parts: RegistrationParts, modules: readonly Regis
   registry.addCallback(CallbackId.FILE_READV, fileReadv(parts.files));
   registry.addCallback(CallbackId.SMGR_READV, smgrReadv(parts.files));
   registry.addCallback(CallbackId.SHARED_BUFFER_READV, sharedBufferReadv(parts.bufferIo, kernels));
+  registry.addCallback(
+    CallbackId.LOCAL_BUFFER_READV,
+    localBufferReadv(parts.privatePool, parts.memories.length),
+  );
   registry.addCallback(CallbackId.VERIFY_PAGES, verifyPages(parts.memories));
   registry.addTarget(TargetId.FILE, fileTarget(parts.files, parts.reopens));
   registry.addTarget(TargetId.SMGR, smgrTarget(parts.reopens, parts.files));
