@@ -48,6 +48,10 @@ export interface InstanceSettings {
   maxFilesPerProcess?: number;
   /** Read data files past the page cache. Default false. */
   debugIoDirect?: boolean;
+  /** Pages that are invalid become all zero, with a warning, unless a backend decides otherwise. Default false. */
+  zeroDamagedPages?: boolean;
+  /** A wrong checksum is a warning only, unless a backend decides otherwise. Default false. */
+  ignoreChecksumFailure?: boolean;
   /**
    * Where the rings of io_uring lie: `own` memory (needs Linux 6.5), memory of the kernel that is `mapped`, or
    * `auto` (default): own where the kernel can. For tests, and to find out what a problem depends on.
@@ -82,6 +86,8 @@ export interface ResolvedSettings {
   readonly maxBackends: number;
   readonly maxFilesPerProcess: number;
   readonly debugIoDirect: boolean;
+  readonly zeroDamagedPages: boolean;
+  readonly ignoreChecksumFailure: boolean;
   readonly ioUringMemory: RingMemory;
 }
 
@@ -133,7 +139,9 @@ export function resolveSettings(
     ioMemory: ioMemory * IO_MEMORY_UNIT,
     maxBackends,
     maxFilesPerProcess: checkRange('maxFilesPerProcess', given.maxFilesPerProcess ?? 1000, 64, 1_000_000),
-    debugIoDirect: given.debugIoDirect ?? false,
+    debugIoDirect: onOrOff('debugIoDirect', given.debugIoDirect),
+    zeroDamagedPages: onOrOff('zeroDamagedPages', given.zeroDamagedPages),
+    ignoreChecksumFailure: onOrOff('ignoreChecksumFailure', given.ignoreChecksumFailure),
     ioUringMemory: ringMemory(given.ioUringMemory ?? 'auto'),
   };
 }
@@ -155,6 +163,8 @@ const KNOWN: ReadonlySet<string> = new Set([
   'maxBackends',
   'maxFilesPerProcess',
   'debugIoDirect',
+  'zeroDamagedPages',
+  'ignoreChecksumFailure',
   'ioUringMemory',
 ]);
 
@@ -164,6 +174,13 @@ function ringMemory(given: string): RingMemory {
   throw new SettingError(`invalid value for ioUringMemory: ${JSON.stringify(given)}`, {
     hint: `Available values: ${RING_MEMORIES.join(', ')}.`,
   });
+}
+
+/** Off unless given. */
+function onOrOff(name: string, given: boolean | undefined): boolean {
+  const value: unknown = given ?? false;
+  if (typeof value === 'boolean') return value;
+  throw new SettingError(`${name} must be true or false, not ${JSON.stringify(value)}`);
 }
 
 function rejectUnknown(given: InstanceSettings): void {

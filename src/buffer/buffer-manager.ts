@@ -11,6 +11,7 @@
  */
 import type { Aio } from '../aio/aio.js';
 import { HandleFlag } from '../aio/handle.js';
+import { errorOf, warningOf } from '../aio/report.js';
 import { AioReturn, ResultStatus } from '../aio/result.js';
 import type { Scope, ScopedResources } from '../aio/scope.js';
 import { assert } from '../base/assert.js';
@@ -18,9 +19,9 @@ import { BLOCK_SIZE } from '../base/settings.js';
 import { PENDING, type Pending } from '../shmem/wait.js';
 import type { Fork } from '../smgr/relation.js';
 import type { SmgrRelation } from '../smgr/smgr.js';
-import { errorOf } from '../vfd/file.js';
 import { Claim, type BufferIo } from './buffer-io.js';
 import { makeForkTag, type ForkTag } from './descriptor.js';
+import type { PageSettings } from './page-damage.js';
 import { isOutOfBuffers, type BufferPool } from './pool.js';
 
 /** Blocks in one memory of the pool: 4 GiB. */
@@ -95,6 +96,7 @@ export interface ManagedPool {
   readonly firstMemory: number;
   /** What is done about the buffers of an I/O. */
   readonly callback: number;
+  readonly pageSettings: PageSettings;
   /** The pool is this backend's own: so are its relations, and I/O on it is its own to run. */
   readonly isPrivate: boolean;
 }
@@ -107,6 +109,7 @@ export class BufferManager implements ScopedResources {
   readonly #memories: readonly Uint8Array<SharedArrayBuffer>[];
   readonly #firstMemory: number;
   readonly #callback: number;
+  readonly #pageSettings: PageSettings;
   readonly #pages: (Uint8Array<SharedArrayBuffer> | undefined)[] = [];
   /** Buffers of the I/O being made. */
   readonly #claimed: Int32Array = new Int32Array(128);
@@ -123,6 +126,7 @@ export class BufferManager implements ScopedResources {
     this.#memories = managed.memories;
     this.#firstMemory = managed.firstMemory;
     this.#callback = managed.callback;
+    this.#pageSettings = managed.pageSettings;
     aio.addScopedResources(this);
   }
 
@@ -241,7 +245,7 @@ export class BufferManager implements ScopedResources {
       io.appendIov(this.#offset(buffer), BLOCK_SIZE);
     }
     io.setHandleData(this.#claimed, 0, count);
-    io.registerCallback(this.#callback, op.reader.flags);
+    io.registerCallback(this.#callback, op.reader.flags | this.#pageSettings.flags);
     op.ioHandle = io.index;
     op.ioGeneration = io.generation;
     op.inFlight = true;
@@ -305,6 +309,7 @@ export class BufferManager implements ScopedResources {
     const { result } = op;
     assert(result.status !== ResultStatus.UNKNOWN, 'a read was reclaimed without its result');
     if (result.status === ResultStatus.ERROR) throw errorOf(this.aio, result);
+    if (result.status === ResultStatus.WARNING) this.aio.thread.log(warningOf(this.aio, result));
     op.done += result.value; // fewer than issued after a partial read: the rest is issued again
   }
 

@@ -5,17 +5,22 @@
  */
 import type { AioCallback } from '../aio/callback.js';
 import { CallbackId } from '../aio/ids.js';
+import { attachBuffers, BufferRead, type BufferReadParts } from './buffer-read.js';
+import { reportDamage } from './page-damage.js';
 import type { PrivatePool } from './private-pool.js';
-import { attachBuffers, BufferRead, invalidPages } from './shared-readv.js';
 
 /** `privatePool`: the issuer's, which exists once it has started such a read. `memory`: the number of its pages. */
-export function localBufferReadv(privatePool: () => PrivatePool, memory: number): AioCallback {
+export function localBufferReadv(
+  privatePool: () => PrivatePool,
+  memory: number,
+  parts: Pick<BufferReadParts, 'damageLog' | 'checksumFailures'>,
+): AioCallback {
   let read: BufferRead | null = null;
   const makeRead = (): BufferRead => {
-    const { bufferIo, kernel } = privatePool();
-    const kernels = [];
-    kernels[memory] = kernel;
-    return new BufferRead(bufferIo, kernels, CallbackId.LOCAL_BUFFER_READV);
+    const { bufferIo, kernel, memory: pages } = privatePool();
+    const memories = [];
+    memories[memory] = { kernel, bytes: new Uint8Array(pages.buffer) };
+    return new BufferRead({ ...parts, bufferIo, memories }, CallbackId.LOCAL_BUFFER_READV);
   };
   return {
     name: 'local_buffer_readv',
@@ -25,7 +30,8 @@ export function localBufferReadv(privatePool: () => PrivatePool, memory: number)
     completeLocal: (io, result, flags) => {
       read ??= makeRead();
       read.complete(io, result, flags);
+      read.countFailures(io, result);
     },
-    report: (result) => invalidPages(result),
+    report: reportDamage,
   };
 }

@@ -11,6 +11,7 @@ import { Scope } from '../aio/scope.js';
 import type { LogSink } from '../base/log.js';
 import { ClosedError, InstanceCrashedError, PrivateRelationError } from '../base/errors.js';
 import { BufferManager, type ForkReader } from '../buffer/buffer-manager.js';
+import { PageSettings, ReadFlag } from '../buffer/page-damage.js';
 import { PinnedBuffer } from '../buffer/pinned-buffer.js';
 import { BufferPool } from '../buffer/pool.js';
 import { PrivatePool } from '../buffer/private-pool.js';
@@ -45,6 +46,21 @@ export interface StreamOptions extends RelationOptions {
   ioConcurrency?: number;
   /** Judge page headers only: the cluster keeps no checksums. Default false. */
   noChecksums?: boolean;
+  /** A page that is invalid becomes all zero, with a warning. Default: the backend's `zeroDamagedPages`. */
+  zeroOnError?: boolean;
+  /** A wrong checksum is a warning only. Default: the backend's `ignoreChecksumFailure`. */
+  ignoreChecksumFailure?: boolean;
+}
+
+/** Pages of one database whose checksum was wrong when they were read. */
+export interface DatabaseChecksumFailures {
+  /** Path of the data directory; null, as `database`, for databases that had no room in the table (255 have). */
+  dataDirectory: string | null;
+  /** OID; 0: relations that all databases of the cluster share. */
+  database: number | null;
+  /** Pages, each time that they were read. */
+  failures: number;
+  lastFailure: Date;
 }
 
 /** What a backend waits for, as others see it. */
@@ -64,6 +80,8 @@ export class Backend {
   readonly rootScope: Scope;
   readonly parts: ThreadParts;
   readonly #smgr: StorageManager;
+  readonly #directories: DataDirectories;
+  readonly #pageSettings = new PageSettings();
   /** Made at its first use. */
   #privateBuffers: BufferManager | null = null;
   #closing: Promise<void> | null = null;
@@ -102,9 +120,13 @@ export class Backend {
       memories: [...bytes],
       firstMemory: 0,
       callback: CallbackId.SHARED_BUFFER_READV,
+      pageSettings: this.#pageSettings,
       isPrivate: false,
     });
+    this.zeroDamagedPages = settings.zeroDamagedPages;
+    this.ignoreChecksumFailure = settings.ignoreChecksumFailure;
     const directories = new DataDirectories(memory.slots, slot, memory.plan.directories);
+    this.#directories = directories;
     this.#smgr = new StorageManager(this.aio, vfds, directories, settings.debugIoDirect);
     this.files = {
       aio: this.aio,
@@ -120,6 +142,28 @@ export class Backend {
   /** This backend's number in the instance. */
   get number(): number {
     return this.parts.slot;
+  }
+
+  /**
+   * Whether pages that are invalid become all zero, with a warning, in the reads that this backend issues from now on.
+   * What was in such a page is lost to its readers, and its buffer stays as it is for all. Starts as the instance's
+   * setting.
+   */
+  get zeroDamagedPages(): boolean {
+    return this.#pageSettings.get(ReadFlag.ZERO_ON_ERROR);
+  }
+
+  set zeroDamagedPages(on: boolean) {
+    this.#pageSettings.set(ReadFlag.ZERO_ON_ERROR, on);
+  }
+
+  /** Whether a wrong checksum is a warning only, if the page's header is sane. Otherwise as `zeroDamagedPages`. */
+  get ignoreChecksumFailure(): boolean {
+    return this.#pageSettings.get(ReadFlag.IGNORE_CHECKSUM_FAILURES);
+  }
+
+  set ignoreChecksumFailure(on: boolean) {
+    this.#pageSettings.set(ReadFlag.IGNORE_CHECKSUM_FAILURES, on);
   }
 
   // --- relations ---------------------------------------------------------------------------------
@@ -183,6 +227,7 @@ export class Backend {
       memories: [memory.addPrivate(own.memory)],
       firstMemory: memory.privateNumber,
       callback: CallbackId.LOCAL_BUFFER_READV,
+      pageSettings: this.#pageSettings,
       isPrivate: true,
     });
   }
@@ -252,6 +297,16 @@ export class Backend {
   counters(): CounterSnapshot {
     const { words, plan } = this.parts.memory;
     return Counters.total(words, plan.counters, plan.slots.count);
+  }
+
+  /** Checksum failures of all backends of the instance, by database. */
+  checksumFailures(): DatabaseChecksumFailures[] {
+    return this.parts.checksumFailures.list().map(({ directory, database, failures, lastFailure }) => ({
+      dataDirectory: directory < 0 ? null : this.#directories.pathOf(directory),
+      database: directory < 0 ? null : database,
+      failures,
+      lastFailure,
+    }));
   }
 
   // --- ending ------------------------------------------------------------------------------------
@@ -357,5 +412,9 @@ export class Backend {
 }
 
 function readerOf(buffers: BufferManager, relation: SmgrRelation, options: StreamOptions): ForkReader {
-  return buffers.reader(relation, options.fork ?? Fork.MAIN, options.noChecksums === true ? 1 : 0);
+  const flags =
+    (options.noChecksums === true ? ReadFlag.NO_CHECKSUMS : 0) |
+    (options.zeroOnError === true ? ReadFlag.ZERO_ON_ERROR : 0) |
+    (options.ignoreChecksumFailure === true ? ReadFlag.IGNORE_CHECKSUM_FAILURES : 0);
+  return buffers.reader(relation, options.fork ?? Fork.MAIN, flags);
 }

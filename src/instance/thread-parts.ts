@@ -4,12 +4,14 @@ import type { LogSink } from '../base/log.js';
 import { InjectionPoints, type InjectionHooks } from '../aio/injection-points.js';
 import { AioThread } from '../aio/thread.js';
 import { BufferIo } from '../buffer/buffer-io.js';
+import { DamageLog } from '../buffer/damage-log.js';
 import type { PrivatePool } from '../buffer/private-pool.js';
 import { loadAddon } from '../native/addon.js';
 import { RegisteredMemories } from '../native/registered-memories.js';
 import { InstanceHeader, fingerprintOf } from '../shmem/header.js';
 import { Slots } from '../shmem/slots.js';
 import { SharedWords } from '../shmem/words.js';
+import { ChecksumFailureTable } from '../stats/checksum-failures.js';
 import { Counter, Counters } from '../stats/counters.js';
 import { DescriptorBudget } from '../vfd/budget.js';
 import { FileTable } from '../vfd/file-table.js';
@@ -80,6 +82,7 @@ export class ThreadParts {
   readonly vfds: VfdCache;
   readonly reopens: ReopenCache;
   readonly bufferIo: BufferIo;
+  readonly checksumFailures: ChecksumFailureTable;
   /** A backend's, from its first use of a private relation on. */
   privatePool: PrivatePool | null = null;
   readonly thread: AioThread;
@@ -95,10 +98,20 @@ export class ThreadParts {
     this.vfds = new VfdCache(this.files, new DescriptorBudget(words, plan.budget, slot));
     this.reopens = new ReopenCache(this.vfds, () => counters.count(Counter.reopens));
     this.bufferIo = new BufferIo(slots, slot, plan.buffers, plan.bufferConditions);
-    const { files, reopens, bufferIo } = this;
+    this.checksumFailures = new ChecksumFailureTable(slots, slot, plan.checksumFailures);
+    const { files, reopens, bufferIo, checksumFailures } = this;
+    const damageLog = new DamageLog(words, plan.damageLog, slot);
     const privatePool = (): PrivatePool => this.privatePool ?? fail('this thread has no private pool');
     const registry = createRegistry(
-      { files, reopens, bufferIo, privatePool, memories: handle.memories },
+      {
+        files,
+        reopens,
+        bufferIo,
+        privatePool,
+        memories: handle.memories,
+        damageLog,
+        checksumFailures,
+      },
       modules.registrations,
     );
     this.fingerprint = fingerprintOf([registry.signature()]);
