@@ -24,12 +24,18 @@ export class BlockReads {
   constructor(
     backend: Backend,
     dataDirectory: string,
-    locator: { database: number; relation: number; backend?: number | undefined },
+    locator: {
+      tablespace?: number;
+      database: number;
+      relation: number;
+      backend?: number | undefined;
+    },
+    flags = 0,
   ) {
     this.backend = backend;
     this.relation = backend.openRelation(dataDirectory, locator);
     this.buffers = backend.buffersOf(this.relation);
-    this.reader = this.buffers.reader(this.relation, Fork.MAIN);
+    this.reader = this.buffers.reader(this.relation, Fork.MAIN, flags);
   }
 
   /** An operation that is begun: pass it to `startStep` until that is through. */
@@ -48,6 +54,16 @@ export class BlockReads {
 
   startStep(op: ReadBuffersOperation, count: number): true | Pending {
     return this.buffers.start(op, count);
+  }
+
+  /** Waits for an operation, copies its pages as they are, and unpins them. */
+  async copy(op: ReadBuffersOperation): Promise<Uint8Array[]> {
+    try {
+      await this.backend.aio.waits.until(() => this.buffers.wait(op));
+      return Array.from({ length: op.count }, (_, at) => this.buffers.page(op.buffer(at)).slice());
+    } finally {
+      this.buffers.unpinAll(op);
+    }
   }
 
   /** Waits for an operation, checks its pages, and unpins them. */
