@@ -15,6 +15,7 @@ export {
   IoError,
   MethodUnavailableError,
   PgaioError,
+  PrivateRelationError,
   ReadFailedError,
   ResourceExhaustedError,
   SettingError,

@@ -1,5 +1,5 @@
 /** Reads of blocks as a series of operations: all started first, then all waited for. The suite's `read_buffers`. */
-import { ReadBuffersOperation, type ForkReader } from '../src/buffer/buffer-manager.js';
+import { ReadBuffersOperation, type BufferManager, type ForkReader } from '../src/buffer/buffer-manager.js';
 import type { Backend } from '../src/instance/backend.js';
 import type { Pending } from '../src/shmem/wait.js';
 import { Fork } from '../src/smgr/relation.js';
@@ -17,12 +17,25 @@ export interface Operation {
 export class BlockReads {
   readonly backend: Backend;
   readonly relation: SmgrRelation;
+  /** Of the pool that the relation is read through. */
+  readonly buffers: BufferManager;
   readonly reader: ForkReader;
 
-  constructor(backend: Backend, dataDirectory: string, locator: { database: number; relation: number }) {
+  constructor(
+    backend: Backend,
+    dataDirectory: string,
+    locator: {
+      tablespace?: number;
+      database: number;
+      relation: number;
+      backend?: number | undefined;
+    },
+    flags = 0,
+  ) {
     this.backend = backend;
     this.relation = backend.openRelation(dataDirectory, locator);
-    this.reader = backend.buffers.reader(this.relation, Fork.MAIN);
+    this.buffers = backend.buffersOf(this.relation);
+    this.reader = this.buffers.reader(this.relation, Fork.MAIN, flags);
   }
 
   /** An operation that is begun: pass it to `startStep` until that is through. */
@@ -40,22 +53,32 @@ export class BlockReads {
   }
 
   startStep(op: ReadBuffersOperation, count: number): true | Pending {
-    return this.backend.buffers.start(op, count);
+    return this.buffers.start(op, count);
+  }
+
+  /** Waits for an operation, copies its pages as they are, and unpins them. */
+  async copy(op: ReadBuffersOperation): Promise<Uint8Array[]> {
+    try {
+      await this.backend.aio.waits.until(() => this.buffers.wait(op));
+      return Array.from({ length: op.count }, (_, at) => this.buffers.page(op.buffer(at)).slice());
+    } finally {
+      this.buffers.unpinAll(op);
+    }
   }
 
   /** Waits for an operation, checks its pages, and unpins them. */
   async finish(op: ReadBuffersOperation): Promise<void> {
     try {
-      await this.backend.aio.waits.until(() => this.backend.buffers.wait(op));
+      await this.backend.aio.waits.until(() => this.buffers.wait(op));
       this.check(op);
     } finally {
-      this.backend.buffers.unpinAll(op);
+      this.buffers.unpinAll(op);
     }
   }
 
   check(op: ReadBuffersOperation): void {
     for (let at = 0; at < op.count; at++) {
-      const { block, relation } = stampOf(this.backend.buffers.page(op.buffer(at)));
+      const { block, relation } = stampOf(this.buffers.page(op.buffer(at)));
       if (block !== op.block + at || relation !== this.relation.locator.relation) {
         throw new Error(`block ${op.block + at} holds the page of block ${block} of ${relation}`);
       }
@@ -64,7 +87,7 @@ export class BlockReads {
 
   /** Unpins, whatever becomes of the I/O. */
   abandon(op: ReadBuffersOperation): void {
-    this.backend.buffers.unpinAll(op);
+    this.buffers.unpinAll(op);
   }
 
   /** Starts everything, then waits for everything. */
@@ -86,8 +109,7 @@ export class BlockReads {
       const wanted = Math.min(count - offset, combineLimit);
       await this.backend.aio.waits.until(() => this.startStep(op, wanted));
       // What was pinned behind the operation is pinned again by the next.
-      for (; op.pinned > op.count; op.pinned--)
-        this.backend.buffers.pool.unpin(op.buffer(op.pinned - 1), op.scope);
+      for (; op.pinned > op.count; op.pinned--) this.buffers.pool.unpin(op.buffer(op.pinned - 1), op.scope);
       started.push(op);
       operations.push({
         offset,

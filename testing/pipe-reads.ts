@@ -6,7 +6,7 @@ import { execFileSync } from 'node:child_process';
 import { closeSync, openSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { threadId } from 'node:worker_threads';
-import type { WaitReference } from '../src/aio/handle.js';
+import { HandleFlag, type WaitReference } from '../src/aio/handle.js';
 import { AioReturn } from '../src/aio/result.js';
 import type { Backend } from '../src/instance/backend.js';
 import { setFileTarget } from '../src/vfd/file-target.js';
@@ -23,17 +23,27 @@ export interface PipeRead {
   finish(): void;
 }
 
+/** Where in the backend's private memory pipes are read into. */
+export interface PrivatePlace {
+  readonly memory: number;
+  readonly offset: number;
+}
+
 export class PipeReads {
   readonly #backend: Backend;
   readonly #directory: string;
   readonly #descriptors: number[] = [];
-  readonly #memory: number;
+  readonly #place: PrivatePlace;
+  readonly #isPrivate: boolean;
   #next = 0;
 
-  constructor(backend: Backend, directory: string) {
+  /** Into I/O memory, unless a private place is given. */
+  constructor(backend: Backend, directory: string, place?: PrivatePlace) {
+    const { files } = backend;
     this.#backend = backend;
     this.#directory = directory;
-    this.#memory = backend.files.ioMemory.tryLease(8192);
+    this.#isPrivate = place !== undefined;
+    this.#place = place ?? { memory: files.memory, offset: files.ioMemory.tryLease(8192) };
   }
 
   /** Starts a read on behalf of this thread's backend, and submits it. */
@@ -48,8 +58,9 @@ export class PipeReads {
     const io = aio.acquireBlocking(rootScope, result);
     const reference = io.waitReference;
     setFileTarget(io, vfd, 0, BYTES, 0);
-    io.setMemory(files.memory);
-    io.appendIov(this.#memory + this.#next * BYTES, BYTES);
+    if (this.#isPrivate) io.setFlag(HandleFlag.REFERENCES_LOCAL);
+    io.setMemory(this.#place.memory);
+    io.appendIov(this.#place.offset + this.#next * BYTES, BYTES);
     aio.startReadv(io, fd, 0);
     files.vfds.close(vfd);
     return { reference, result, path, finish: () => void writeSync(fd, Buffer.alloc(BYTES, 'x')) };
@@ -57,7 +68,7 @@ export class PipeReads {
 
   /** All reads must be over. */
   close(): void {
-    this.#backend.files.ioMemory.release(this.#memory, 8192);
+    if (!this.#isPrivate) this.#backend.files.ioMemory.release(this.#place.offset, 8192);
     this.closeDescriptors();
   }
 

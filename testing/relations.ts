@@ -3,17 +3,23 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DEFAULT_BLOCK_SIZE, PAGE_HEADER_SIZE, PageHeaderOffset } from '../src/page/page-header.js';
+import { PG_GLOBAL_TABLESPACE } from '../src/smgr/relation.js';
 import { breakChecksum, makePage, setChecksum } from './pages.js';
 
 const DATABASE = 5;
 
-/** What is wrong with a block: its header with a right checksum, its checksum, or nothing but zeroes in it. */
-export type Damage = 'header' | 'checksum' | 'zero';
+/** What is wrong with a block: its header with a right checksum, its checksum, both, or nothing but zeroes in it. */
+export type Damage = 'header' | 'checksum' | 'both' | 'zero';
 
 export interface RelationOptions {
   damaged?: Readonly<Record<number, Damage>>;
   /** Distinguishes the pages of one version of a relation from those of another. */
   version?: number;
+  /** Where it is. Default: the default tablespace, and the one database of the directory. */
+  tablespace?: number;
+  database?: number;
+  /** Whose private relation it is. Default: everybody's. */
+  backend?: number;
 }
 
 /** A page that holds its relation, block and version behind the header, with a right checksum. */
@@ -56,13 +62,13 @@ export class DataDirectory {
   }
 
   /** Path of a relation's first segment. */
-  file(relation: number): string {
-    return join(this.path, 'base', String(DATABASE), String(relation));
+  file(relation: number, backend?: number): string {
+    return join(this.path, this.relativeFile(relation, backend));
   }
 
   /** What messages call it. */
-  relativeFile(relation: number): string {
-    return `base/${DATABASE}/${relation}`;
+  relativeFile(relation: number, backend?: number): string {
+    return `base/${DATABASE}/${backend === undefined ? '' : `t${backend}_`}${relation}`;
   }
 
   /** Writes a relation anew, and returns its locator. */
@@ -70,15 +76,26 @@ export class DataDirectory {
     relation: number,
     blocks: number,
     options: RelationOptions = {},
-  ): { database: number; relation: number } {
+  ): { tablespace?: number; database: number; relation: number; backend?: number } {
     const bytes = Buffer.alloc(blocks * DEFAULT_BLOCK_SIZE);
     for (let block = 0; block < blocks; block++) {
       const page = stampedPage(relation, block, options.version);
       damage(page, block, options.damaged?.[block]);
       bytes.set(page, block * DEFAULT_BLOCK_SIZE);
     }
-    writeFileSync(this.file(relation), bytes);
-    return { database: DATABASE, relation };
+    const { backend } = options;
+    if (options.tablespace === PG_GLOBAL_TABLESPACE) {
+      mkdirSync(join(this.path, 'global'), { recursive: true });
+      writeFileSync(join(this.path, 'global', String(relation)), bytes);
+      return { tablespace: PG_GLOBAL_TABLESPACE, database: 0, relation };
+    }
+    if (options.database !== undefined) {
+      mkdirSync(join(this.path, 'base', String(options.database)), { recursive: true });
+      writeFileSync(join(this.path, 'base', String(options.database), String(relation)), bytes);
+      return { database: options.database, relation };
+    }
+    writeFileSync(this.file(relation, backend), bytes);
+    return { database: DATABASE, relation, ...(backend !== undefined && { backend }) };
   }
 
   [Symbol.dispose](): void {
@@ -89,7 +106,8 @@ export class DataDirectory {
 function damage(page: Uint8Array, block: number, kind: Damage | undefined): void {
   if (kind === 'zero') page.fill(0);
   if (kind === 'checksum') breakChecksum(page);
-  if (kind !== 'header') return;
+  if (kind !== 'header' && kind !== 'both') return;
   new DataView(page.buffer).setUint16(PageHeaderOffset.special, DEFAULT_BLOCK_SIZE + 1, true);
   setChecksum(page, block);
+  if (kind === 'both') breakChecksum(page);
 }

@@ -9,7 +9,7 @@ import { AioReturn, ResultStatus } from '../../src/aio/result.js';
 import type { InstanceSettings } from '../../src/base/settings.js';
 import { createInstance, type Backend, type File } from '../../src/index.js';
 import type { Pending } from '../../src/shmem/wait.js';
-import { errorOf } from '../../src/vfd/file.js';
+import { errorOf } from '../../src/aio/report.js';
 import type { Measurement } from '../measurement.js';
 import type { FileReadsSpec } from './file-reads.js';
 import type { WorkUntil } from './measure.js';

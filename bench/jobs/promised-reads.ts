@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { AioReturn, ResultStatus } from '../../src/aio/result.js';
 import type { Backend, File } from '../../src/index.js';
 import type { Pending } from '../../src/shmem/wait.js';
-import { errorOf } from '../../src/vfd/file.js';
+import { errorOf } from '../../src/aio/report.js';
 import type { FileReadsSpec } from './file-reads.js';
 import type { WorkUntil } from './measure.js';
 import type { RandomReads } from './random-reads.js';

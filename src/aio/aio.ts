@@ -333,10 +333,19 @@ export class Aio implements ScopeKeeper {
     return reclaimed;
   }
 
+  /** As `reclaimCompleted`, but takes from the method first what is over, without waiting. */
+  reclaimWhatIsOver(): number {
+    if (this.#oldest === NONE) return 0;
+    const io = this.thread.table.handle(this.#first + this.#oldest);
+    this.ops.waitOne?.(io, io.generation);
+    return this.reclaimCompleted();
+  }
+
   #reclaim(io: IoHandle): void {
     const local = io.index - this.#first;
     const result = this.#returns[local] ?? this.#discarded;
-    if (io.storedStatus > ResultStatus.OK) this.#describe(io, result);
+    const failsLocally = (io.flags & HandleFlag.REFERENCES_LOCAL) !== 0; // perhaps: its callbacks have yet to judge
+    if (failsLocally || io.storedStatus > ResultStatus.OK) this.#describe(io, result);
     this.thread.completeLocal(io, result);
     this.#unlink(local);
     this.#forget(local);

@@ -4,4 +4,10 @@
 export const TargetId = { FILE: 1, SMGR: 2 } as const;
 
 /** PostgreSQL's PgAioHandleCallbackID. */
-export const CallbackId = { FILE_READV: 1, SMGR_READV: 2, SHARED_BUFFER_READV: 3, VERIFY_PAGES: 4 } as const;
+export const CallbackId = {
+  FILE_READV: 1,
+  SMGR_READV: 2,
+  SHARED_BUFFER_READV: 3,
+  VERIFY_PAGES: 4,
+  LOCAL_BUFFER_READV: 5,
+} as const;

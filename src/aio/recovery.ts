@@ -19,6 +19,10 @@
  *   SUBMITTED, COMPLETED_IO    another thread, or the kernel, brings it to its end: looked at again
  *   COMPLETED_SHARED  nobody will want the result: recycled, without the owner's local callbacks
  *
+ * What nobody but its issuer can run (its memory is the issuer's own, or its file cannot be opened elsewhere) is
+ * never handed on: while the issuer lives, it is left to it, with the executor word free; after that, what the
+ * kernel never carried out ends as ECANCELED. The issuer's memory is touched in neither case.
+ *
  * From its thread's end on, the supervisor is the owner of a dead backend's handles, and makes the moves that
  * only an owner makes. A thread that has ended makes no more moves, so what is seen here stays, but for what
  * live executors and waiters do to it: they are raced with by compare-and-swap only.
@@ -26,8 +30,10 @@
 import { constants } from 'node:os';
 import { joinCondition } from '../shmem/condition.js';
 import { setAllLatches } from '../shmem/latch.js';
-import { HandleFlag, type IoHandle } from './handle.js';
+import { SlotStatus } from '../shmem/slots.js';
+import type { IoHandle } from './handle.js';
 import type { MethodRecovery } from './method/method.js';
+import { runsInIssuerOnly } from './reopened.js';
 import { HandleState, generationOf, stateOf } from './states.js';
 import type { AioThread } from './thread.js';
 
@@ -89,13 +95,8 @@ export class AioRecovery {
     this.#handOn(io, generation);
   }
 
-  /** As the executor of a SUBMITTED I/O: lets another run it, unless only its owner can, which has ended. */
+  /** As the executor of a SUBMITTED I/O: lets another run it. */
   #handOn(io: IoHandle, generation: number): void {
-    const local = (io.flags & HandleFlag.REFERENCES_LOCAL) !== 0;
-    if (local || this.#thread.registry.target(io.target).reopen === undefined) {
-      this.#thread.finish(io, -ECANCELED);
-      return;
-    }
     io.giveUpExecutor(generation);
     this.#submitAgain(io, generation);
   }
@@ -103,8 +104,19 @@ export class AioRecovery {
   /** Those who wait for it are woken, too: while nobody runs it, one of them may have to. */
   #submitAgain(io: IoHandle, generation: number): void {
     if (this.#method.isCarriedElsewhere?.(io) === true) return;
-    this.#method.submitAgain(io, generation);
+    if (!runsInIssuerOnly(this.#thread, io)) this.#method.submitAgain(io, generation);
+    else if (this.#ownerHasEnded(io)) this.#cancel(io, generation);
     this.#thread.completion.wakeWaiters(io);
+  }
+
+  #ownerHasEnded(io: IoHandle): boolean {
+    const { slots } = this.#thread;
+    return slots.status(io.owner) === SlotStatus.ENDED;
+  }
+
+  /** Only its owner could have run it. */
+  #cancel(io: IoHandle, generation: number): void {
+    if (io.tryBecomeExecutor(this.#thread.slot, generation)) this.#thread.finish(io, -ECANCELED);
   }
 
   // --- a backend's own handles -------------------------------------------------------------------
@@ -169,7 +181,9 @@ export class AioRecovery {
   /** In flight. As any waiter, this thread helps it along where it must; false if that changed something. */
   #isElsewhere(io: IoHandle, word: number, dead: number): boolean {
     const generation = generationOf(word);
-    if (io.executor === dead) this.#takeOver(io, generation, dead);
+    const { executor } = io;
+    if (executor === dead) this.#takeOver(io, generation, dead);
+    else if (executor === -1 && runsInIssuerOnly(this.#thread, io)) this.#submitAgain(io, generation);
     this.#method.waitOne?.(io, generation);
     joinCondition(this.#thread.slots, io.waitersCondition, this.#thread.slot);
     return io.stateWord === word;

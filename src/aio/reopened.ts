@@ -1,7 +1,22 @@
 /** One I/O from the queue, run by a thread that need not be its issuer. */
 import { constants } from 'node:os';
-import type { IoHandle } from './handle.js';
+import { HandleFlag, type IoHandle } from './handle.js';
 import type { AioThread } from './thread.js';
+
+/**
+ * Whether nobody but its issuer can run it: its memory is the issuer's own, or its file cannot be opened
+ * elsewhere. Of a handle that has moved on meanwhile it may say either.
+ */
+export function runsInIssuerOnly(thread: AioThread, io: IoHandle): boolean {
+  if ((io.flags & HandleFlag.REFERENCES_LOCAL) !== 0) return true;
+  const { target } = io;
+  return target !== 0 && thread.registry.target(target).reopen === undefined;
+}
+
+/** In the issuer: runs what others had to leave to it, on the descriptor that it was started with. */
+export function runLeftToIssuer(thread: AioThread, io: IoHandle, generation: number): void {
+  if (io.tryBecomeExecutor(thread.slot, generation)) thread.run(io, io.fd);
+}
 
 /**
  * Runs the I/O unless another thread does or did. The target opens the file for this thread, the issuer's
@@ -9,6 +24,7 @@ import type { AioThread } from './thread.js';
  * If opening throws, the I/O fails as one on a missing file does, and the error is returned.
  */
 export function runDequeued(thread: AioThread, io: IoHandle, generation: number, worker = -1): Error | null {
+  if (thread.isForeignLocal(io)) return null; // a duplicate: its issuer runs it
   return io.tryBecomeExecutor(thread.slot, generation) ? runReopened(thread, io, worker) : null;
 }
 

@@ -2,6 +2,7 @@
  * What one thread needs to take part in I/O, whatever its role: backend, I/O worker or supervisor. Its
  * parts are this thread's windows on the shared memory, so none of it may be sent to another thread.
  */
+import { fail } from '../base/assert.js';
 import type { LogSink } from '../base/log.js';
 import type { InstanceHeader } from '../shmem/header.js';
 import { setAllLatches } from '../shmem/latch.js';
@@ -11,7 +12,7 @@ import type { Registry } from './callback.js';
 import { Completion } from './completion.js';
 import type { RegisteredMemories } from '../native/registered-memories.js';
 import { Execution, type IoMemories } from './execute.js';
-import { HandleTable, Operation, type HandleRegion, type IoHandle } from './handle.js';
+import { HandleFlag, HandleTable, Operation, type HandleRegion, type IoHandle } from './handle.js';
 import type { InjectionPoints } from './injection-points.js';
 import type { AioResult } from './result.js';
 import { HandleState } from './states.js';
@@ -29,6 +30,9 @@ export interface AioThreadParts {
   injection: InjectionPoints | null;
   log: LogSink;
 }
+
+/** What a thread can reach of another's private memory. */
+const NO_MEMORIES: IoMemories = [];
 
 export class AioThread {
   readonly slots: Slots;
@@ -59,10 +63,16 @@ export class AioThread {
     this.log = parts.log;
   }
 
+  /** Whether the I/O is on another backend's private memory: its number may stand for something else here. */
+  isForeignLocal(io: IoHandle): boolean {
+    return (io.flags & HandleFlag.REFERENCES_LOCAL) !== 0 && io.owner !== this.slot;
+  }
+
   /** Runs a SUBMITTED I/O of which this thread is the executor, on a descriptor of this thread. */
   run(io: IoHandle, fd: number): void {
     let raw: number;
     try {
+      if (this.isForeignLocal(io)) fail(`only its issuer can run this I/O: ${io.describe()}`);
       raw = this.#execution.execute(io, fd);
     } catch (error) {
       this.#torn(io, error);
@@ -91,7 +101,9 @@ export class AioThread {
     else counters.count(operation === Operation.WRITEV ? Counter.writes : Counter.syncs);
     if (raw > 0) counters.count(operation === Operation.WRITEV ? Counter.writeBytes : Counter.readBytes, raw);
     else if (raw < 0) counters.count(Counter.ioErrors);
-    return this.injection === null ? raw : this.injection.beforeSharedCompletion(io, raw, this.memories);
+    if (this.injection === null) return raw;
+    const memories = this.isForeignLocal(io) ? NO_MEMORIES : this.memories;
+    return this.injection.beforeSharedCompletion(io, raw, memories);
   }
 
   /** From COMPLETED_IO on; also where an I/O goes on whose completer died. */

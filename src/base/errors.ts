@@ -61,6 +61,24 @@ export class ClosedError extends PgaioError {
   }
 }
 
+/** A private ("temporary") relation was to be read by a backend that it does not belong to. */
+export class PrivateRelationError extends PgaioError {
+  override readonly name = 'PrivateRelationError';
+  /** Relative to the data directory. */
+  readonly path: string;
+  /** Number of the backend whose relation it is. */
+  readonly owner: number;
+  constructor(path: string, owner: number, reader: number) {
+    super(
+      'ERR_PGAIO_PRIVATE_RELATION',
+      `relation "${path}" is private to backend ${owner}; backend ${reader} cannot read it`,
+      { hint: 'Its pages are in the memory of its own backend: read it there.' },
+    );
+    this.path = path;
+    this.owner = owner;
+  }
+}
+
 /** A bounded resource is used up, and waiting would not help. */
 export class ResourceExhaustedError extends PgaioError {
   override readonly name = 'ResourceExhaustedError';

@@ -9,6 +9,15 @@ export interface LogEvent {
   message: string;
   detail?: string;
   hint?: string;
+  /** What kind of event, for programs; those about pages have one. */
+  code?: string;
+  /** Of a relation, relative to its data directory. */
+  path?: string;
+  /** The block, or the first of those that the event is about. */
+  block?: number;
+  /** The range of the I/O. */
+  firstBlock?: number;
+  lastBlock?: number;
 }
 
 export type LogSink = (event: LogEvent) => void;

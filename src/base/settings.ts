@@ -35,6 +35,11 @@ export interface InstanceSettings {
   maintenanceIoConcurrency?: number;
   /** Bytes, or '128MB', of the shared pool. At least 16 blocks. Default 128 MB. */
   sharedBuffers?: number | string;
+  /**
+   * Bytes, or '8MB', of each backend's private pool, which exists from its first read of a private relation on:
+   * 800 kB to 4 GB. Default 8 MB.
+   */
+  tempBuffers?: number | string;
   /** Bytes of shared memory for reads of plain files. Default 16 MB. */
   ioMemory?: number | string;
   /** Threads that may attach, 1 to 222. Default 30. */
@@ -43,6 +48,10 @@ export interface InstanceSettings {
   maxFilesPerProcess?: number;
   /** Read data files past the page cache. Default false. */
   debugIoDirect?: boolean;
+  /** Pages that are invalid become all zero, with a warning, unless a backend decides otherwise. Default false. */
+  zeroDamagedPages?: boolean;
+  /** A wrong checksum is a warning only, unless a backend decides otherwise. Default false. */
+  ignoreChecksumFailure?: boolean;
   /**
    * Where the rings of io_uring lie: `own` memory (needs Linux 6.5), memory of the kernel that is `mapped`, or
    * `auto` (default): own where the kernel can. For tests, and to find out what a problem depends on.
@@ -70,16 +79,23 @@ export interface ResolvedSettings {
   readonly maintenanceIoConcurrency: number;
   /** Blocks. */
   readonly sharedBuffers: number;
+  /** Blocks. */
+  readonly tempBuffers: number;
   /** Bytes, a multiple of `IO_MEMORY_UNIT`. */
   readonly ioMemory: number;
   readonly maxBackends: number;
   readonly maxFilesPerProcess: number;
   readonly debugIoDirect: boolean;
+  readonly zeroDamagedPages: boolean;
+  readonly ignoreChecksumFailure: boolean;
   readonly ioUringMemory: RingMemory;
 }
 
 const KB = 1024;
 const MB = 1024 * KB;
+/** PostgreSQL's least temp_buffers, and what one memory holds. */
+const MIN_PRIVATE_BLOCKS = 100;
+const MAX_PRIVATE_BLOCKS = (4 * 1024 * MB) / BLOCK_SIZE;
 const MAX_POOL_BLOCKS = (64 * 1024 * MB) / BLOCK_SIZE;
 const MAX_IO_MEMORY = 2048 * MB;
 /** I/O memory is handed out in pieces of this many bytes. */
@@ -119,10 +135,13 @@ export function resolveSettings(
       1000,
     ),
     sharedBuffers,
+    tempBuffers: blocks('tempBuffers', given.tempBuffers ?? 8 * MB, MIN_PRIVATE_BLOCKS, MAX_PRIVATE_BLOCKS),
     ioMemory: ioMemory * IO_MEMORY_UNIT,
     maxBackends,
     maxFilesPerProcess: checkRange('maxFilesPerProcess', given.maxFilesPerProcess ?? 1000, 64, 1_000_000),
-    debugIoDirect: given.debugIoDirect ?? false,
+    debugIoDirect: onOrOff('debugIoDirect', given.debugIoDirect),
+    zeroDamagedPages: onOrOff('zeroDamagedPages', given.zeroDamagedPages),
+    ignoreChecksumFailure: onOrOff('ignoreChecksumFailure', given.ignoreChecksumFailure),
     ioUringMemory: ringMemory(given.ioUringMemory ?? 'auto'),
   };
 }
@@ -139,10 +158,13 @@ const KNOWN: ReadonlySet<string> = new Set([
   'effectiveIoConcurrency',
   'maintenanceIoConcurrency',
   'sharedBuffers',
+  'tempBuffers',
   'ioMemory',
   'maxBackends',
   'maxFilesPerProcess',
   'debugIoDirect',
+  'zeroDamagedPages',
+  'ignoreChecksumFailure',
   'ioUringMemory',
 ]);
 
@@ -152,6 +174,13 @@ function ringMemory(given: string): RingMemory {
   throw new SettingError(`invalid value for ioUringMemory: ${JSON.stringify(given)}`, {
     hint: `Available values: ${RING_MEMORIES.join(', ')}.`,
   });
+}
+
+/** Off unless given. */
+function onOrOff(name: string, given: boolean | undefined): boolean {
+  const value: unknown = given ?? false;
+  if (typeof value === 'boolean') return value;
+  throw new SettingError(`${name} must be true or false, not ${JSON.stringify(value)}`);
 }
 
 function rejectUnknown(given: InstanceSettings): void {

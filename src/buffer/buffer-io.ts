@@ -124,7 +124,7 @@ export class BufferIo {
       state = seen;
     }
     // Who waited for the claim can wait for the I/O now, and help it along if its issuer does not.
-    if ((state & WAITERS) !== 0) broadcast(this.#slots, this.#condition(buffer));
+    if ((state & WAITERS) !== 0) this.wake(buffer);
   }
 
   /**
@@ -145,7 +145,7 @@ export class BufferIo {
       if (seen === state) break;
       state = seen;
     }
-    if ((state & WAITERS) !== 0) broadcast(this.#slots, this.#condition(buffer));
+    if ((state & WAITERS) !== 0) this.wake(buffer);
   }
 
   /** Whether the I/O of this handle and generation is what the buffer waits for. */
@@ -176,7 +176,7 @@ export class BufferIo {
       }
       state = seen;
     }
-    if ((state & WAITERS) !== 0) broadcast(this.#slots, this.#condition(buffer));
+    if ((state & WAITERS) !== 0) this.wake(buffer);
   }
 
   #ended(state: number, valid: boolean): number {
@@ -189,12 +189,20 @@ export class BufferIo {
     const word = this.#stateWord(buffer);
     let state = this.#words.load(word);
     while ((state & IO_IN_PROGRESS) !== 0) {
-      if ((state & WAITERS) !== 0) {
-        return waits.waitFor(WaitEvent.BufferIo, this.#condition(buffer), word, state, buffer, 0);
-      }
+      if ((state & WAITERS) !== 0) return this.sleep(waits, buffer, word, state);
       const seen = this.#words.compareExchange(word, state, state | WAITERS);
       state = seen === state ? state | WAITERS : seen;
     }
     return true;
+  }
+
+  /** Until the state word no longer holds `state`, in which the waiters are marked. */
+  protected sleep(waits: Waits, buffer: number, word: number, state: number): Pending {
+    return waits.waitFor(WaitEvent.BufferIo, this.#condition(buffer), word, state, buffer, 0);
+  }
+
+  /** Those who wait look again: the claim is over, or can be helped along. */
+  protected wake(buffer: number): void {
+    broadcast(this.#slots, this.#condition(buffer));
   }
 }

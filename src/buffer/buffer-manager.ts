@@ -1,5 +1,6 @@
 /**
- * Reads through the shared pool: PostgreSQL's StartReadBuffers and WaitReadBuffers.
+ * Reads through a pool, the shared one or a backend's private one: PostgreSQL's StartReadBuffers and
+ * WaitReadBuffers.
  *
  * One read of neighbouring blocks: pin each block's buffer until one holds its page already; acquire a
  * handle; claim the right to read as many as are free; start one I/O into them. Where somebody else reads
@@ -9,7 +10,8 @@
  * holding a claim.
  */
 import type { Aio } from '../aio/aio.js';
-import { CallbackId } from '../aio/ids.js';
+import { HandleFlag } from '../aio/handle.js';
+import { errorOf, warningOf } from '../aio/report.js';
 import { AioReturn, ResultStatus } from '../aio/result.js';
 import type { Scope, ScopedResources } from '../aio/scope.js';
 import { assert } from '../base/assert.js';
@@ -17,9 +19,9 @@ import { BLOCK_SIZE } from '../base/settings.js';
 import { PENDING, type Pending } from '../shmem/wait.js';
 import type { Fork } from '../smgr/relation.js';
 import type { SmgrRelation } from '../smgr/smgr.js';
-import { errorOf } from '../vfd/file.js';
 import { Claim, type BufferIo } from './buffer-io.js';
 import { makeForkTag, type ForkTag } from './descriptor.js';
+import type { PageSettings } from './page-damage.js';
 import { isOutOfBuffers, type BufferPool } from './pool.js';
 
 /** Blocks in one memory of the pool: 4 GiB. */
@@ -85,11 +87,29 @@ export class ReadBuffersOperation {
   }
 }
 
+/** A pool and where its pages are. */
+export interface ManagedPool {
+  readonly pool: BufferPool;
+  readonly bufferIo: BufferIo;
+  /** The pages' memories, and the number of the first of them. */
+  readonly memories: readonly Uint8Array<SharedArrayBuffer>[];
+  readonly firstMemory: number;
+  /** What is done about the buffers of an I/O. */
+  readonly callback: number;
+  readonly pageSettings: PageSettings;
+  /** The pool is this backend's own: so are its relations, and I/O on it is its own to run. */
+  readonly isPrivate: boolean;
+}
+
 export class BufferManager implements ScopedResources {
   readonly aio: Aio;
   readonly pool: BufferPool;
   readonly bufferIo: BufferIo;
+  readonly isPrivate: boolean;
   readonly #memories: readonly Uint8Array<SharedArrayBuffer>[];
+  readonly #firstMemory: number;
+  readonly #callback: number;
+  readonly #pageSettings: PageSettings;
   readonly #pages: (Uint8Array<SharedArrayBuffer> | undefined)[] = [];
   /** Buffers of the I/O being made. */
   readonly #claimed: Int32Array = new Int32Array(128);
@@ -98,21 +118,21 @@ export class BufferManager implements ScopedResources {
   hits = 0;
   joins = 0;
 
-  constructor(
-    aio: Aio,
-    pool: BufferPool,
-    bufferIo: BufferIo,
-    memories: readonly Uint8Array<SharedArrayBuffer>[],
-  ) {
+  constructor(aio: Aio, managed: ManagedPool) {
     this.aio = aio;
-    this.pool = pool;
-    this.bufferIo = bufferIo;
-    this.#memories = memories;
+    this.pool = managed.pool;
+    this.bufferIo = managed.bufferIo;
+    this.isPrivate = managed.isPrivate;
+    this.#memories = managed.memories;
+    this.#firstMemory = managed.firstMemory;
+    this.#callback = managed.callback;
+    this.#pageSettings = managed.pageSettings;
     aio.addScopedResources(this);
   }
 
   reader(relation: SmgrRelation, fork: Fork, flags = 0): ForkReader {
-    const { tablespace, database, relation: number } = relation.locator;
+    const { tablespace, database, relation: number, backend } = relation.locator;
+    assert((backend !== undefined) === this.isPrivate, 'a relation is read through the pool that it is in');
     return {
       relation,
       fork,
@@ -179,14 +199,19 @@ export class BufferManager implements ScopedResources {
 
   /** False when the pool has no buffer to give and the operation has some already. */
   #pinNext(op: ReadBuffersOperation, tag: ForkTag, at: number): boolean {
-    try {
-      op.buffers[(op.first + at) & op.mask] = this.pool.pinBlock(tag, (op.block + at) | 0, op.scope);
-    } catch (error) {
-      if (at > 0 && isOutOfBuffers(error)) return false;
-      throw error;
+    for (;;) {
+      try {
+        op.buffers[(op.first + at) & op.mask] = this.pool.pinBlock(tag, (op.block + at) | 0, op.scope);
+        op.pinned = at + 1;
+        return true;
+      } catch (error) {
+        if (!isOutOfBuffers(error)) throw error;
+        // What is over, and nobody has waited for, keeps its pins on private buffers until it is reclaimed.
+        if (this.isPrivate && this.aio.reclaimWhatIsOver() > 0) continue;
+        if (at === 0) throw error;
+        return false;
+      }
     }
-    op.pinned = at + 1;
-    return true;
   }
 
   /**
@@ -212,14 +237,15 @@ export class BufferManager implements ScopedResources {
       count++;
     }
     this.misses += count;
-    io.setMemory(memory);
+    io.setMemory(this.#firstMemory + memory);
+    if (this.isPrivate) io.setFlag(HandleFlag.REFERENCES_LOCAL);
     for (let at = 0; at < count; at++) {
       const buffer = op.buffer(op.done + at);
       this.#claimed[at] = buffer;
       io.appendIov(this.#offset(buffer), BLOCK_SIZE);
     }
     io.setHandleData(this.#claimed, 0, count);
-    io.registerCallback(CallbackId.SHARED_BUFFER_READV, op.reader.flags);
+    io.registerCallback(this.#callback, op.reader.flags | this.#pageSettings.flags);
     op.ioHandle = io.index;
     op.ioGeneration = io.generation;
     op.inFlight = true;
@@ -283,6 +309,7 @@ export class BufferManager implements ScopedResources {
     const { result } = op;
     assert(result.status !== ResultStatus.UNKNOWN, 'a read was reclaimed without its result');
     if (result.status === ResultStatus.ERROR) throw errorOf(this.aio, result);
+    if (result.status === ResultStatus.WARNING) this.aio.thread.log(warningOf(this.aio, result));
     op.done += result.value; // fewer than issued after a partial read: the rest is issued again
   }
 
@@ -296,14 +323,15 @@ export class BufferManager implements ScopedResources {
 
   releaseScope(scope: Scope, failed: boolean): void {
     if (scope.pinCount === 0) return;
-    if (!failed) {
-      this.aio.thread.log({
-        level: 'warning',
-        message: `${scope.pinCount} buffer pin(s) were not released by their scope`,
-      });
-    }
+    let released = 0;
     for (const buffer of [...this.pool.pins.ofScope(scope)]) {
-      for (let left = this.pool.pins.countIn(buffer, scope); left > 0; left--) this.pool.unpin(buffer, scope);
+      const count = this.pool.pins.countIn(buffer, scope);
+      for (let left = count; left > 0; left--) this.pool.unpin(buffer, scope);
+      released += count;
     }
+    if (failed || released === 0) return;
+    const kind = this.isPrivate ? 'private buffer' : 'buffer';
+    const message = `${released} ${kind} pin(s) were not released by their scope`;
+    this.aio.thread.log({ level: 'warning', message });
   }
 }

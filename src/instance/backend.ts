@@ -5,13 +5,16 @@
 import { isMainThread } from 'node:worker_threads';
 import { Aio } from '../aio/aio.js';
 import { inFlight, type InFlightIo } from '../aio/in-flight.js';
+import { CallbackId } from '../aio/ids.js';
 import type { IoMethodOps } from '../aio/method/method.js';
 import { Scope } from '../aio/scope.js';
 import type { LogSink } from '../base/log.js';
-import { ClosedError, InstanceCrashedError } from '../base/errors.js';
+import { ClosedError, InstanceCrashedError, PrivateRelationError } from '../base/errors.js';
 import { BufferManager, type ForkReader } from '../buffer/buffer-manager.js';
+import { PageSettings, ReadFlag } from '../buffer/page-damage.js';
 import { PinnedBuffer } from '../buffer/pinned-buffer.js';
 import { BufferPool } from '../buffer/pool.js';
+import { PrivatePool } from '../buffer/private-pool.js';
 import { BufferStream } from '../read-stream/buffer-stream.js';
 import { sequentialBlocks } from '../read-stream/block-sources.js';
 import { ReadStream, type NextBlock, type ReadStreamOptions } from '../read-stream/read-stream.js';
@@ -43,6 +46,21 @@ export interface StreamOptions extends RelationOptions {
   ioConcurrency?: number;
   /** Judge page headers only: the cluster keeps no checksums. Default false. */
   noChecksums?: boolean;
+  /** A page that is invalid becomes all zero, with a warning. Default: the backend's `zeroDamagedPages`. */
+  zeroOnError?: boolean;
+  /** A wrong checksum is a warning only. Default: the backend's `ignoreChecksumFailure`. */
+  ignoreChecksumFailure?: boolean;
+}
+
+/** Pages of one database whose checksum was wrong when they were read. */
+export interface DatabaseChecksumFailures {
+  /** Path of the data directory; null, as `database`, for databases that had no room in the table (255 have). */
+  dataDirectory: string | null;
+  /** OID; 0: relations that all databases of the cluster share. */
+  database: number | null;
+  /** Pages, each time that they were read. */
+  failures: number;
+  lastFailure: Date;
 }
 
 /** What a backend waits for, as others see it. */
@@ -62,6 +80,10 @@ export class Backend {
   readonly rootScope: Scope;
   readonly parts: ThreadParts;
   readonly #smgr: StorageManager;
+  readonly #directories: DataDirectories;
+  readonly #pageSettings = new PageSettings();
+  /** Made at its first use. */
+  #privateBuffers: BufferManager | null = null;
   #closing: Promise<void> | null = null;
   #closed = false;
   #left = false;
@@ -92,9 +114,19 @@ export class Backend {
     this.aio = new Aio(thread, waits, ops);
     vfds.hooks.beforeClose = (fd) => this.aio.beforeClose(fd);
     this.rootScope = new Scope(this.aio, null);
-    const pool = new BufferPool(memory.slots, slot, memory.plan.buffers);
-    this.buffers = new BufferManager(this.aio, pool, bufferIo, bytes);
+    this.buffers = new BufferManager(this.aio, {
+      pool: new BufferPool(memory.slots, slot, memory.plan.buffers),
+      bufferIo,
+      memories: [...bytes],
+      firstMemory: 0,
+      callback: CallbackId.SHARED_BUFFER_READV,
+      pageSettings: this.#pageSettings,
+      isPrivate: false,
+    });
+    this.zeroDamagedPages = settings.zeroDamagedPages;
+    this.ignoreChecksumFailure = settings.ignoreChecksumFailure;
     const directories = new DataDirectories(memory.slots, slot, memory.plan.directories);
+    this.#directories = directories;
     this.#smgr = new StorageManager(this.aio, vfds, directories, settings.debugIoDirect);
     this.files = {
       aio: this.aio,
@@ -110,6 +142,28 @@ export class Backend {
   /** This backend's number in the instance. */
   get number(): number {
     return this.parts.slot;
+  }
+
+  /**
+   * Whether pages that are invalid become all zero, with a warning, in the reads that this backend issues from now on.
+   * What was in such a page is lost to its readers, and its buffer stays as it is for all. Starts as the instance's
+   * setting.
+   */
+  get zeroDamagedPages(): boolean {
+    return this.#pageSettings.get(ReadFlag.ZERO_ON_ERROR);
+  }
+
+  set zeroDamagedPages(on: boolean) {
+    this.#pageSettings.set(ReadFlag.ZERO_ON_ERROR, on);
+  }
+
+  /** Whether a wrong checksum is a warning only, if the page's header is sane. Otherwise as `zeroDamagedPages`. */
+  get ignoreChecksumFailure(): boolean {
+    return this.#pageSettings.get(ReadFlag.IGNORE_CHECKSUM_FAILURES);
+  }
+
+  set ignoreChecksumFailure(on: boolean) {
+    this.#pageSettings.set(ReadFlag.IGNORE_CHECKSUM_FAILURES, on);
   }
 
   // --- relations ---------------------------------------------------------------------------------
@@ -143,17 +197,39 @@ export class Backend {
       full: options.nextBlock === undefined,
       batch: true,
     };
+    const buffers = this.buffersOf(relation);
     return new ReadStream(
-      this.buffers,
-      this.#reader(relation, options),
+      buffers,
+      readerOf(buffers, relation, options),
       options.scope ?? this.rootScope,
       nextBlock,
       streamOptions,
     );
   }
 
-  #reader(relation: SmgrRelation, options: StreamOptions): ForkReader {
-    return this.buffers.reader(relation, options.fork ?? Fork.MAIN, options.noChecksums === true ? 1 : 0);
+  /** The pool that a relation is read through. Throws when it is private to another backend. */
+  buffersOf(relation: SmgrRelation): BufferManager {
+    const { backend } = relation.locator;
+    if (backend === undefined) return this.buffers;
+    if (backend !== this.number) {
+      throw new PrivateRelationError(relation.path(Fork.MAIN), backend, this.number);
+    }
+    return (this.#privateBuffers ??= this.#makePrivateBuffers());
+  }
+
+  #makePrivateBuffers(): BufferManager {
+    const { memory } = this.parts;
+    const own = new PrivatePool(memory.handle.settings.tempBuffers, () => this.aio.waits.lookAgainSoon());
+    this.parts.privatePool = own;
+    return new BufferManager(this.aio, {
+      pool: own.pool,
+      bufferIo: own.bufferIo,
+      memories: [memory.addPrivate(own.memory)],
+      firstMemory: memory.privateNumber,
+      callback: CallbackId.LOCAL_BUFFER_READV,
+      pageSettings: this.#pageSettings,
+      isPrivate: true,
+    });
   }
 
   /** The buffer of a block, pinned, if the page is in the pool; null when not. Never waits. */
@@ -161,10 +237,11 @@ export class Backend {
     this.#assertOpen();
     const scope = options.scope ?? this.rootScope;
     scope.assertOpen();
-    const { pool } = this.buffers;
-    const buffer = pool.lookup(this.#reader(relation, options).tag, block | 0, scope);
+    const buffers = this.buffersOf(relation);
+    const { pool } = buffers;
+    const buffer = pool.lookup(readerOf(buffers, relation, options).tag, block | 0, scope);
     if (buffer < 0) return null;
-    if (pool.foundValid) return new PinnedBuffer(this.buffers, scope, buffer, block);
+    if (pool.foundValid) return new PinnedBuffer(buffers, scope, buffer, block);
     pool.unpin(buffer, scope);
     return null;
   }
@@ -176,7 +253,7 @@ export class Backend {
     const nextBlock = (): number => (given ? -1 : ((given = true), block));
     const stream = this.rawReadStream(relation, nextBlock, { ...options, nextBlock });
     const buffer = await this.aio.waits.until(() => stream.next());
-    return new PinnedBuffer(this.buffers, stream.scope, buffer, block);
+    return new PinnedBuffer(stream.manager, stream.scope, buffer, block);
   }
 
   // --- files -------------------------------------------------------------------------------------
@@ -220,6 +297,16 @@ export class Backend {
   counters(): CounterSnapshot {
     const { words, plan } = this.parts.memory;
     return Counters.total(words, plan.counters, plan.slots.count);
+  }
+
+  /** Checksum failures of all backends of the instance, by database. */
+  checksumFailures(): DatabaseChecksumFailures[] {
+    return this.parts.checksumFailures.list().map(({ directory, database, failures, lastFailure }) => ({
+      dataDirectory: directory < 0 ? null : this.#directories.pathOf(directory),
+      database: directory < 0 ? null : database,
+      failures,
+      lastFailure,
+    }));
   }
 
   // --- ending ------------------------------------------------------------------------------------
@@ -322,4 +409,12 @@ export class Backend {
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
   }
+}
+
+function readerOf(buffers: BufferManager, relation: SmgrRelation, options: StreamOptions): ForkReader {
+  const flags =
+    (options.noChecksums === true ? ReadFlag.NO_CHECKSUMS : 0) |
+    (options.zeroOnError === true ? ReadFlag.ZERO_ON_ERROR : 0) |
+    (options.ignoreChecksumFailure === true ? ReadFlag.IGNORE_CHECKSUM_FAILURES : 0);
+  return buffers.reader(relation, options.fork ?? Fork.MAIN, flags);
 }

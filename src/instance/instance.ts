@@ -7,6 +7,7 @@ import { closeRings, setUpRings } from '../aio/method/io-uring/setup.js';
 import { Rings } from '../aio/method/io-uring/rings.js';
 import { WorkerControl, type WorkerLimits } from '../aio/method/worker/control.js';
 import { MethodUnavailableError, PgaioError } from '../base/errors.js';
+import { DamageLogReader } from '../buffer/damage-log.js';
 import { defaultLogSink, type LogEvent, type LogSink } from '../base/log.js';
 import {
   checkMillis,
@@ -38,7 +39,7 @@ export async function createInstance(options: CreateOptions = {}): Promise<Insta
   let supervisor: Worker | undefined;
   try {
     supervisor = await startSupervisor(handle, log);
-    return new Instance(handle, new Backend(handle, loaded, log), supervisor, memory);
+    return new Instance(handle, new Backend(handle, loaded, log), supervisor, memory, log);
   } catch (error) {
     await supervisor?.terminate();
     await releaseSharedState(memory);
@@ -170,14 +171,25 @@ export class Instance {
   readonly #supervisor: Worker;
   readonly #control: WorkerControl;
   readonly #memory: AttachedMemory;
+  readonly #damageLog: DamageLogReader;
   #closing: Promise<void> | null = null;
 
-  constructor(handle: InstanceHandle, backend: Backend, supervisor: Worker, memory: AttachedMemory) {
+  constructor(
+    handle: InstanceHandle,
+    backend: Backend,
+    supervisor: Worker,
+    memory: AttachedMemory,
+    log: LogSink,
+  ) {
     this.handle = handle;
     this.#memory = memory;
     this.backend = backend;
     this.#supervisor = supervisor;
     this.#control = new WorkerControl(backend.parts.memory.slots, backend.parts.memory.plan.workers);
+    const { registry } = backend.parts.thread;
+    const describe = (target: number, data: Int32Array): string => registry.target(target).describe(data);
+    this.#damageLog = new DamageLogReader(memory.words, memory.plan.damageLog, describe, log);
+    void this.#damageLog.run();
   }
 
   get settings(): ResolvedSettings {
@@ -194,6 +206,7 @@ export class Instance {
     ioMinWorkers?: number;
     ioMaxWorkers?: number;
     ioWorkerIdleTimeout?: number | string;
+    ioWorkerLaunchInterval?: number | string;
   }): void {
     const now = this.#control.limits;
     const minWorkers = checkRange('ioMinWorkers', changes.ioMinWorkers ?? now.minWorkers, 1, 32);
@@ -201,7 +214,11 @@ export class Instance {
       minWorkers,
       maxWorkers: checkRange('ioMaxWorkers', changes.ioMaxWorkers ?? now.maxWorkers, minWorkers, 32),
       idleTimeout: checkMillis('ioWorkerIdleTimeout', changes.ioWorkerIdleTimeout ?? now.idleTimeout, -1),
-      launchInterval: now.launchInterval,
+      launchInterval: checkMillis(
+        'ioWorkerLaunchInterval',
+        changes.ioWorkerLaunchInterval ?? now.launchInterval,
+        0,
+      ),
     };
     this.#control.setLimits(limits);
   }
@@ -228,6 +245,7 @@ export class Instance {
       header.beginClosing();
       setAllLatches(slots);
       await this.#supervisorEnded();
+      this.#damageLog.stop();
       await releaseSharedState(this.#memory);
     }
   }

@@ -5,10 +5,14 @@
 import { CallbackId, TargetId } from '../aio/ids.js';
 import { Registry } from '../aio/callback.js';
 import type { BufferIo } from '../buffer/buffer-io.js';
+import type { DamageLog } from '../buffer/damage-log.js';
+import { localBufferReadv } from '../buffer/local-readv.js';
+import type { PrivatePool } from '../buffer/private-pool.js';
 import { sharedBufferReadv } from '../buffer/shared-readv.js';
-import { createPageKernel, type PageKernel } from '../page/page-kernel.js';
+import { createPageKernel } from '../page/page-kernel.js';
 import { verifyPages } from '../smgr/verify-pages.js';
 import { smgrReadv, smgrTarget } from '../smgr/smgr-target.js';
+import type { ChecksumFailureTable } from '../stats/checksum-failures.js';
 import { fileReadv, fileTarget } from '../vfd/file-target.js';
 import type { FileTable } from '../vfd/file-table.js';
 import type { ReopenCache } from '../vfd/reopen.js';
@@ -22,15 +26,26 @@ export interface RegistrationParts {
   readonly files: FileTable;
   readonly reopens: ReopenCache;
   readonly bufferIo: BufferIo;
+  /** Of the backend in this thread; must be there when it starts I/O on private memory. */
+  readonly privatePool: () => PrivatePool;
   readonly memories: readonly WebAssembly.Memory[];
+  readonly damageLog: DamageLog;
+  readonly checksumFailures: ChecksumFailureTable;
 }
 
 export function createRegistry(parts: RegistrationParts, modules: readonly RegistrationModule[]): Registry {
   const registry = new Registry();
-  const kernels: readonly PageKernel[] = parts.memories.map((memory) => createPageKernel(memory));
+  const memories = parts.memories.map((memory) => ({
+    kernel: createPageKernel(memory),
+    bytes: new Uint8Array(memory.buffer),
+  }));
   registry.addCallback(CallbackId.FILE_READV, fileReadv(parts.files));
   registry.addCallback(CallbackId.SMGR_READV, smgrReadv(parts.files));
-  registry.addCallback(CallbackId.SHARED_BUFFER_READV, sharedBufferReadv(parts.bufferIo, kernels));
+  registry.addCallback(CallbackId.SHARED_BUFFER_READV, sharedBufferReadv({ ...parts, memories }));
+  registry.addCallback(
+    CallbackId.LOCAL_BUFFER_READV,
+    localBufferReadv(parts.privatePool, parts.memories.length, parts),
+  );
   registry.addCallback(CallbackId.VERIFY_PAGES, verifyPages(parts.memories));
   registry.addTarget(TargetId.FILE, fileTarget(parts.files, parts.reopens));
   registry.addTarget(TargetId.SMGR, smgrTarget(parts.reopens, parts.files));

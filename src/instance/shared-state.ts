@@ -8,18 +8,20 @@ import { HandleTable, type HandleRegion } from '../aio/handle.js';
 import { BLOCK_SIZE, type ResolvedSettings } from '../base/settings.js';
 import { planBufferConditions } from '../buffer/buffer-io.js';
 import { MEMORY_BLOCKS } from '../buffer/buffer-manager.js';
+import { planDamageLog, type DamageLogRegion } from '../buffer/damage-log.js';
 import { planBuffers, type BufferRegion } from '../buffer/pool.js';
 import { InstanceHeader, fingerprintOf } from '../shmem/header.js';
 import { IoMemory, type IoMemoryRegion } from '../shmem/io-memory.js';
 import { SegmentPlan, createSharedMemory } from '../shmem/segment.js';
 import { Slots, type SlotRegion } from '../shmem/slots.js';
 import { DataDirectories, type DataDirectoryRegion } from '../smgr/data-directories.js';
+import { ChecksumFailureTable, type ChecksumFailureRegion } from '../stats/checksum-failures.js';
 import { Counters } from '../stats/counters.js';
 import { DescriptorBudget } from '../vfd/budget.js';
 import { FileTable, type FileTableRegion } from '../vfd/file-table.js';
 
 /** Raised whenever the meaning of shared memory changes without a change of its layout. */
-const SHARED_STATE_VERSION = 2;
+const SHARED_STATE_VERSION = 3;
 /** Files that may be open or read at the same time. */
 const FILE_TABLE_ENTRIES = 2048;
 
@@ -50,6 +52,8 @@ export interface InstancePlan {
   readonly buffers: BufferRegion;
   readonly bufferConditions: number;
   readonly ioMemory: IoMemoryRegion;
+  readonly damageLog: DamageLogRegion;
+  readonly checksumFailures: ChecksumFailureRegion;
 }
 
 export function planInstance(settings: ResolvedSettings): InstancePlan {
@@ -75,6 +79,8 @@ export function planInstance(settings: ResolvedSettings): InstancePlan {
     buffers: planBuffers(plan, settings.maxBackends, settings.sharedBuffers),
     bufferConditions: planBufferConditions(plan),
     ioMemory: IoMemory.plan(plan, settings.ioMemory),
+    damageLog: planDamageLog(plan, slots.count),
+    checksumFailures: ChecksumFailureTable.plan(plan),
   };
 }
 

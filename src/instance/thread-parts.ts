@@ -1,13 +1,17 @@
 /** One thread's windows on an instance: what every role needs. Each role adds its own on top. */
+import { assert, fail } from '../base/assert.js';
 import type { LogSink } from '../base/log.js';
 import { InjectionPoints, type InjectionHooks } from '../aio/injection-points.js';
 import { AioThread } from '../aio/thread.js';
 import { BufferIo } from '../buffer/buffer-io.js';
+import { DamageLog } from '../buffer/damage-log.js';
+import type { PrivatePool } from '../buffer/private-pool.js';
 import { loadAddon } from '../native/addon.js';
 import { RegisteredMemories } from '../native/registered-memories.js';
 import { InstanceHeader, fingerprintOf } from '../shmem/header.js';
 import { Slots } from '../shmem/slots.js';
 import { SharedWords } from '../shmem/words.js';
+import { ChecksumFailureTable } from '../stats/checksum-failures.js';
 import { Counter, Counters } from '../stats/counters.js';
 import { DescriptorBudget } from '../vfd/budget.js';
 import { FileTable } from '../vfd/file-table.js';
@@ -38,7 +42,8 @@ export class AttachedMemory {
   readonly slots: Slots;
   readonly header: InstanceHeader;
   readonly layout: number;
-  readonly bytes: readonly Uint8Array<SharedArrayBuffer>[];
+  /** By number. Behind those that all threads share may stand this backend's private one. */
+  readonly bytes: Uint8Array<SharedArrayBuffer>[];
   /** The same for the addon; null without it. Whoever ends its use of the instance forgets them. */
   readonly native: RegisteredMemories | null;
 
@@ -54,6 +59,20 @@ export class AttachedMemory {
     const addon = loadAddon();
     this.native = addon === null ? null : new RegisteredMemories(addon, this.words.array, this.bytes);
   }
+
+  /** Number of the private memory: in other threads it is no memory, or one of theirs. */
+  get privateNumber(): number {
+    return this.handle.memories.length;
+  }
+
+  /** For the backend, once: memory of its own that its I/O may use. */
+  addPrivate(memory: WebAssembly.Memory): Uint8Array<SharedArrayBuffer> {
+    assert(this.bytes.length === this.privateNumber, 'a backend has one private memory');
+    const bytes = new Uint8Array(memory.buffer as SharedArrayBuffer);
+    this.native?.addPrivate(bytes);
+    this.bytes.push(bytes);
+    return bytes;
+  }
 }
 
 export class ThreadParts {
@@ -63,6 +82,9 @@ export class ThreadParts {
   readonly vfds: VfdCache;
   readonly reopens: ReopenCache;
   readonly bufferIo: BufferIo;
+  readonly checksumFailures: ChecksumFailureTable;
+  /** A backend's, from its first use of a private relation on. */
+  privatePool: PrivatePool | null = null;
   readonly thread: AioThread;
   /** Of the tables of callbacks and targets. */
   readonly fingerprint: number;
@@ -76,9 +98,20 @@ export class ThreadParts {
     this.vfds = new VfdCache(this.files, new DescriptorBudget(words, plan.budget, slot));
     this.reopens = new ReopenCache(this.vfds, () => counters.count(Counter.reopens));
     this.bufferIo = new BufferIo(slots, slot, plan.buffers, plan.bufferConditions);
-    const { files, reopens, bufferIo } = this;
+    this.checksumFailures = new ChecksumFailureTable(slots, slot, plan.checksumFailures);
+    const { files, reopens, bufferIo, checksumFailures } = this;
+    const damageLog = new DamageLog(words, plan.damageLog, slot);
+    const privatePool = (): PrivatePool => this.privatePool ?? fail('this thread has no private pool');
     const registry = createRegistry(
-      { files, reopens, bufferIo, memories: handle.memories },
+      {
+        files,
+        reopens,
+        bufferIo,
+        privatePool,
+        memories: handle.memories,
+        damageLog,
+        checksumFailures,
+      },
       modules.registrations,
     );
     this.fingerprint = fingerprintOf([registry.signature()]);

@@ -8,21 +8,21 @@ export interface Registration {
   readonly addon: NativeAddon;
   /** The addon's number of the control segment, and of each memory that I/O may use. */
   readonly control: number;
-  readonly ids: readonly number[];
+  readonly ids: number[];
   /** Addresses of the memories; whole numbers below 2^53. */
-  readonly addresses: readonly number[];
+  readonly addresses: number[];
 }
 
 export class RegisteredMemories {
   readonly addon: NativeAddon;
   readonly #control: Int32Array;
-  readonly #memories: readonly Uint8Array[];
+  readonly #memories: Uint8Array[];
   #registration: Registration | null = null;
 
   constructor(addon: NativeAddon, control: Int32Array, memories: readonly Uint8Array[]) {
     this.addon = addon;
     this.#control = control;
-    this.#memories = memories;
+    this.#memories = [...memories];
   }
 
   use(): Registration {
@@ -32,6 +32,18 @@ export class RegisteredMemories {
       ids: this.#memories.map((memory) => this.addon.registerMemory(memory)),
       addresses: this.#memories.map((memory) => this.addon.address(memory)),
     });
+  }
+
+  /**
+   * One more memory, of this thread alone, under the next number; also of a registration that is in use. The
+   * addon keeps it until `forget`, or until the thread has ended and the kernel is done with what it submitted.
+   */
+  addPrivate(memory: Uint8Array): void {
+    const { addon, ids, addresses } = this.use();
+    this.#memories.push(memory);
+    ids.push(addon.registerMemory(memory));
+    addresses.push(addon.address(memory));
+    addon.advise(ids.at(-1) as number, 0, memory.byteLength, Advice.NO_FORK);
   }
 
   /**

@@ -16,7 +16,8 @@ import { HandleState } from '../aio/states.js';
 import type { IoHandle } from '../aio/handle.js';
 import { AioReturn, ResultStatus } from '../aio/result.js';
 import { PENDING, type Pending } from '../shmem/wait.js';
-import { errorOf, type File, type FileContext } from '../vfd/file.js';
+import { errorOf } from '../aio/report.js';
+import type { File, FileContext } from '../vfd/file.js';
 
 /** Bytes of a file, from `position` on. Of a direct file, both must be aligned. */
 export interface FileRange {

@@ -2,12 +2,20 @@
  * Which relation, which fork, which file: PostgreSQL's RelFileLocator and its path rules.
  */
 
-/** `relation` is the relation's file number (`pg_class.relfilenode`), not its OID. */
+/**
+ * `relation` is the relation's file number (`pg_class.relfilenode`), not its OID. With `backend`, PostgreSQL's
+ * RelFileLocatorBackend.
+ */
 export interface RelationLocator {
   /** Default: pg_default. */
   readonly tablespace: number;
   readonly database: number;
   readonly relation: number;
+  /**
+   * Number of the backend whose private ("temporary") relation this is: only that one can read it, through a
+   * pool of its own. Default: none, the relation is everybody's.
+   */
+  readonly backend?: number | undefined;
 }
 
 export const PG_DEFAULT_TABLESPACE = 1663;
@@ -23,7 +31,8 @@ export const SEGMENT_BLOCKS = 131_072;
 
 /** Path of a fork relative to the data directory, without a segment number. `versionDirectory` is `PG_18_…`. */
 export function relationPath(locator: RelationLocator, fork: Fork, versionDirectory: string): string {
-  const file = `${locator.relation}${forkSuffixes[fork]}`;
+  const owner = locator.backend === undefined ? '' : `t${locator.backend}_`;
+  const file = `${owner}${locator.relation}${forkSuffixes[fork]}`;
   switch (locator.tablespace) {
     case PG_GLOBAL_TABLESPACE:
       return `global/${file}`;

@@ -23,6 +23,8 @@ export const SmgrWord = {
   FORK: 6,
   BLOCK: 7,
   COUNT: 8,
+  /** Number of the backend whose private relation it is, plus one; 0: everybody's. */
+  BACKEND: 9,
 } as const;
 
 export function smgrTarget(reopens: ReopenCache, table: FileTable): AioTarget {
@@ -38,7 +40,13 @@ export function smgrTarget(reopens: ReopenCache, table: FileTable): AioTarget {
 function relationOf(data: Int32Array, table: FileTable): string {
   const word = (index: number): number => (data[index] as number) >>> 0;
   const tablespace = word(SmgrWord.TABLESPACE);
-  const locator = { tablespace, database: word(SmgrWord.DATABASE), relation: word(SmgrWord.RELATION) };
+  const owner = word(SmgrWord.BACKEND);
+  const locator = {
+    tablespace,
+    database: word(SmgrWord.DATABASE),
+    relation: word(SmgrWord.RELATION),
+    backend: owner === 0 ? undefined : owner - 1,
+  };
   const ownVersion =
     tablespace === PG_DEFAULT_TABLESPACE || tablespace === PG_GLOBAL_TABLESPACE ? '' : versionIn(data, table);
   return relationPath(locator, word(SmgrWord.FORK) as Fork, ownVersion);

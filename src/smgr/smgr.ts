@@ -14,6 +14,7 @@ import type { Vfd, VfdCache } from '../vfd/vfd.js';
 import type { DataDirectories } from './data-directories.js';
 import {
   PG_DEFAULT_TABLESPACE,
+  PG_GLOBAL_TABLESPACE,
   SEGMENT_BLOCKS,
   relationPath,
   segmentPath,
@@ -40,6 +41,7 @@ export class StorageManager {
   open(dataDirectory: string, locator: Partial<RelationLocator> & { relation: number }): SmgrRelation {
     const directory = resolve(dataDirectory);
     const whole = { tablespace: PG_DEFAULT_TABLESPACE, database: 0, ...locator };
+    checkOwner(whole);
     const version = versionDirectory(directory, whole.tablespace); // throws before the directory gets a number
     const number = this.#directories.numberOf(directory);
     const relation = new SmgrRelation(this, directory, number, whole, version);
@@ -121,6 +123,8 @@ export class SmgrRelation {
     io.setTargetWord(SmgrWord.FORK, fork);
     io.setTargetWord(SmgrWord.BLOCK, block);
     io.setTargetWord(SmgrWord.COUNT, count);
+    const { backend } = this.locator;
+    io.setTargetWord(SmgrWord.BACKEND, backend === undefined ? 0 : backend + 1);
     this.#smgr.aio.startReadv(io, fd, (block % SEGMENT_BLOCKS) * BLOCK_SIZE);
   }
 
@@ -148,6 +152,14 @@ export class SmgrRelation {
       fork.length = 0;
     }
   }
+}
+
+/** The shared tablespace has no private relations. */
+function checkOwner({ tablespace, backend }: RelationLocator): void {
+  if (backend === undefined) return;
+  const possible = Number.isInteger(backend) && backend >= 0 && tablespace !== PG_GLOBAL_TABLESPACE;
+  if (!possible)
+    throw new RangeError(`no relation of tablespace ${tablespace} is private to backend ${backend}`);
 }
 
 /** `PG_18_202506291`: which of a tablespace's directories belongs to this cluster. */

@@ -4,6 +4,7 @@
  */
 import type { Aio } from '../aio/aio.js';
 import type { IoHandle, WaitReference } from '../aio/handle.js';
+import { errorOf } from '../aio/report.js';
 import { AioReturn, ResultStatus } from '../aio/result.js';
 import type { Scope } from '../aio/scope.js';
 import { ClosedError } from '../base/errors.js';
@@ -96,10 +97,4 @@ function checkExtent(position: number, length: number): void {
   if (!Number.isInteger(length) || length < 0 || length > READ_BYTES_MAX) {
     throw new RangeError(`${length} is outside the valid range for a length (0 .. ${READ_BYTES_MAX})`);
   }
-}
-
-/** The error that a failed result stands for. */
-export function errorOf(aio: Aio, result: AioReturn): Error {
-  const report = aio.thread.registry.callback(result.reporter).report?.(result);
-  return report instanceof Error ? report : new Error(`an I/O failed and ${result.reporter} cannot say why`);
 }

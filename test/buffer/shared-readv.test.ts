@@ -5,7 +5,7 @@ import { HandleState } from '../../src/aio/states.js';
 import type { AioThread } from '../../src/aio/thread.js';
 import { ResultStatus } from '../../src/aio/result.js';
 import { Backend } from '../../src/instance/backend.js';
-import { createSharedState } from '../../src/instance/instance.js';
+import { createSharedState, type CreateOptions } from '../../src/instance/instance.js';
 import { AttachedMemory, ThreadParts } from '../../src/instance/thread-parts.js';
 import { WorkerControl } from '../../src/aio/method/worker/control.js';
 import { BlockReads } from '../../testing/block-reads.js';
@@ -21,14 +21,17 @@ async function completeTwice(
   survived: number,
   damaged: Record<number, Damage>,
   between: (blocks: BlockReads, buffers: number[]) => void = () => undefined,
-): Promise<{ status: number; error: unknown; valid: boolean[] }> {
+  settings: CreateOptions = {},
+): Promise<{ status: number; error: unknown; valid: boolean[]; warnings: string[] }> {
   using data = new DataDirectory();
   const { handle, loaded, log } = await createSharedState({
     ioMethod: 'worker',
     maxBackends: 2,
     sharedBuffers: '128kB',
+    ...settings,
   });
-  const backend = new Backend(handle, loaded, log);
+  const warnings: string[] = [];
+  const backend = new Backend(handle, loaded, ({ message }) => warnings.push(message));
   const memory = new AttachedMemory(handle);
   new WorkerControl(memory.slots, memory.plan.workers).markAlive(0);
   const blocks = new BlockReads(backend, data.path, data.write(100, BLOCKS, { damaged }));
@@ -54,14 +57,16 @@ async function completeTwice(
   heir.thread.completeShared(io);
   const status = io.storedStatus;
   const valid = buffers.map((buffer) => backend.buffers.bufferIo.isValid(buffer));
-  const error: unknown = await blocks.finish(op).then(
+  const error: unknown = await blocks.copy(op).then(
     () => null,
     (reason: unknown) => reason,
   );
   dying.reopens.close();
   await backend.close();
   assert.deepEqual(leaksOf(handle), []);
-  return { status, error, valid };
+  const failures = backend.checksumFailures().map((row) => row.failures);
+  assert.deepEqual(failures, Object.values(damaged).includes('checksum') ? [1] : []);
+  return { status, error, valid, warnings };
 }
 
 function runAll(thread: AioThread, index: number, generation: number): void {
@@ -76,6 +81,17 @@ for (let survived = 0; survived < BLOCKS; survived++) {
     assert.equal(status, ResultStatus.OK);
     assert.equal(error, null);
     assert.ok(valid.every(Boolean));
+  });
+
+  it(`zeroed and ignored pages, a death after ${survived} of ${BLOCKS} buffers: the warning is the same`, async () => {
+    const settings = { zeroDamagedPages: true, ignoreChecksumFailure: true };
+    const damaged = { 1: 'checksum', 2: 'header', 4: 'header' } as const;
+    const { error, valid, warnings } = await completeTwice(survived, damaged, undefined, settings);
+    assert.equal(error, null);
+    assert.ok(valid.every(Boolean));
+    assert.deepEqual(warnings, [
+      '2 pages zeroed and 1 checksum failure ignored among blocks 0..5 of relation "base/5/100"',
+    ]);
   });
 
   it(`damaged pages, a death after ${survived} of ${BLOCKS} buffers: the error is the same`, async () => {

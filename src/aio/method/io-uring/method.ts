@@ -15,7 +15,7 @@ import { HandleFlag, Operation, type IoHandle } from '../../handle.js';
 import { HandleState, generationOf, stateOf } from '../../states.js';
 import type { AioThread } from '../../thread.js';
 import type { IoMethodOps } from '../method.js';
-import { runReopened } from '../../reopened.js';
+import { runLeftToIssuer, runReopened, runsInIssuerOnly } from '../../reopened.js';
 import { PROBE_BITS, PROBE_MASK, Punting, type PuntingRule } from './punting.js';
 import { Reaper, stillRuns } from './reaper.js';
 import { FSYNC_DATA_ONLY, RingOperation, type Ring } from './ring.js';
@@ -222,13 +222,16 @@ export class IoUringMethod implements IoMethodOps {
     const word = io.stateWord;
     if (generationOf(word) !== generation) return;
     const state = stateOf(word);
-    if (state === HandleState.STAGED && io.owner !== this.#thread.slot) this.#takeOver(io, generation);
-    else if (state === HandleState.SUBMITTED && io.ring >= 0) this.#reaper.reap(io.ring);
+    const own = io.owner === this.#thread.slot;
+    if (state === HandleState.STAGED && !own) this.#takeOver(io, generation);
+    else if (state !== HandleState.SUBMITTED) return;
+    else if (io.ring >= 0) this.#reaper.reap(io.ring);
+    else if (own && runsInIssuerOnly(this.#thread, io)) runLeftToIssuer(this.#thread, io, generation);
   };
 
   /** Runs somebody else's staged I/O in its place: its issuer is busy, and this thread needs it. */
   #takeOver(io: IoHandle, generation: number): void {
-    if (this.#thread.registry.target(io.target).reopen === undefined) return;
+    if (runsInIssuerOnly(this.#thread, io)) return;
     if (!io.tryBecomeExecutor(this.#thread.slot, generation)) return;
     this.#thread.counters.count(Counter.takenOver);
     io.move(HandleState.STAGED, HandleState.SUBMITTED);

@@ -9,7 +9,7 @@ import type { OwnLatch } from '../../../shmem/latch.js';
 import { HandleState, generationOf, stateOf } from '../../states.js';
 import type { IoHandle } from '../../handle.js';
 import type { AioThread } from '../../thread.js';
-import { runReopened } from '../../reopened.js';
+import { runReopened, runsInIssuerOnly } from '../../reopened.js';
 import { PROBE_BITS } from './punting.js';
 import { Ring } from './ring.js';
 import type { Rings } from './rings.js';
@@ -46,7 +46,20 @@ export class Reaper {
   /** Completes what is there, unless another thread is at it, which then looks back itself. */
   reap(index: number): void {
     this.reapOnly(index);
-    while (this.#unrun.length > 0) runReopened(this.#thread, this.#unrun.pop() as IoHandle);
+    while (this.#unrun.length > 0) this.#run(this.#unrun.pop() as IoHandle);
+  }
+
+  /** As the executor of what the kernel gave back as it was: runs it, or leaves it to its issuer. */
+  #run(io: IoHandle): void {
+    const thread = this.#thread;
+    if (!runsInIssuerOnly(thread, io)) {
+      runReopened(thread, io);
+    } else if (io.owner === thread.slot) {
+      thread.run(io, io.fd);
+    } else {
+      io.giveUpExecutor(io.generation);
+      thread.wakeWaiters(io); // the issuer looks at its next time slice at the latest
+    }
   }
 
   /** As `reap`, for whoever must not do I/O now; what the kernel gave back as it was is run by the next `reap`. */

@@ -77,6 +77,7 @@ export class WorkerMethod implements IoMethodOps, MethodRecovery {
 
   /** Submits somebody else's staged I/O in its place. */
   #takeOver(io: IoHandle, generation: number): void {
+    if (this.#thread.isForeignLocal(io)) return;
     if (!io.tryMove(HandleState.STAGED, HandleState.SUBMITTED, generation)) return;
     this.#thread.counters.count(Counter.takenOver);
     if (this.#control.queue.tryEnqueue(this.#thread.slot, io.index, generation)) this.#control.wakeOneIdle();

@@ -6,7 +6,8 @@ import { constants } from 'node:os';
 import { AioReturn, ResultStatus } from '../../../aio/result.js';
 import { IoError } from '../../../base/errors.js';
 import type { Backend } from '../../../instance/backend.js';
-import { errorOf, type File } from '../../../vfd/file.js';
+import { errorOf } from '../../../aio/report.js';
+import type { File } from '../../../vfd/file.js';
 import type { ScanRange } from './protocol.js';
 
 /** Direct I/O takes positions and lengths in multiples of this, on every device that we know of. */
