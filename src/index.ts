@@ -21,6 +21,7 @@ export {
   SettingError,
   ShortReadError,
 } from './base/errors.js';
+export { RelationFileError, type RelationFileOperation } from './base/relation-file-error.js';
 export { Scope } from './aio/scope.js';
 export type { InFlightIo } from './aio/in-flight.js';
 export { PinnedBuffer } from './buffer/pinned-buffer.js';

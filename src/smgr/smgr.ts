@@ -1,8 +1,10 @@
 /**
  * The storage manager: relations and forks as runs of blocks, kept in segment files of 1 GiB. PostgreSQL's
  * smgr.c and md.c. A relation's files are opened on first use, through virtual file descriptors.
+ *
+ * What changes files here knows nothing of buffers: see instance/relation-changes.ts for both together.
  */
-import { existsSync, fstatSync, readdirSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import type { Aio } from '../aio/aio.js';
 import type { IoHandle } from '../aio/handle.js';
@@ -12,15 +14,16 @@ import { BLOCK_SIZE } from '../base/settings.js';
 import { identifyFile } from '../vfd/file-target.js';
 import type { Vfd, VfdCache } from '../vfd/vfd.js';
 import type { DataDirectories } from './data-directories.js';
+import { ForkSegments } from './fork-segments.js';
 import {
+  Fork,
   PG_DEFAULT_TABLESPACE,
   PG_GLOBAL_TABLESPACE,
   SEGMENT_BLOCKS,
   relationPath,
-  segmentPath,
-  type Fork,
   type RelationLocator,
 } from './relation.js';
+import { createFork, extendFork, syncFork, truncateFork, unlinkFork } from './segment-changes.js';
 import { SmgrWord } from './smgr-target.js';
 
 export class StorageManager {
@@ -66,8 +69,8 @@ export class SmgrRelation {
   readonly #smgr: StorageManager;
   readonly #directory: string;
   readonly #versionDirectory: string;
-  /** Open segments by fork. */
-  readonly #segments: Vfd[][] = [[], [], [], []];
+  /** By fork; made on first use. */
+  readonly #forks: (ForkSegments | undefined)[] = [];
 
   constructor(
     smgr: StorageManager,
@@ -88,20 +91,18 @@ export class SmgrRelation {
     return relationPath(this.locator, fork, this.#versionDirectory);
   }
 
-  /** Blocks of a fork, found by the sizes of its files; 0 when the fork does not exist. */
-  blockCount(fork: Fork): number {
-    for (let segment = this.#knownFullSegments(fork); ; segment++) {
-      const vfd = this.#openSegment(fork, segment, false);
-      if (vfd === null) return segment * SEGMENT_BLOCKS;
-      const size = fstatSync(this.#smgr.vfds.useOrThrow(vfd)).size;
-      const blocks = Math.floor(size / BLOCK_SIZE);
-      if (blocks < SEGMENT_BLOCKS) return segment * SEGMENT_BLOCKS + blocks;
-    }
+  #segments(fork: Fork): ForkSegments {
+    return (this.#forks[fork] ??= new ForkSegments(
+      this.#smgr.vfds,
+      this.#directory,
+      this.path(fork),
+      this.#smgr.direct,
+    ));
   }
 
-  /** Segments before the last open one are full: they do not shrink while the relation is open. */
-  #knownFullSegments(fork: Fork): number {
-    return Math.max(0, (this.#segments[fork] as Vfd[]).length - 1);
+  /** Blocks of a fork, found by the sizes of its files; 0 when the fork does not exist. */
+  blockCount(fork: Fork): number {
+    return this.#segments(fork).blockCount();
   }
 
   /** How many blocks from `block` on lie in one file. */
@@ -111,8 +112,9 @@ export class SmgrRelation {
 
   /** Starts reading `count` blocks into the vector of a handed-out handle, which must not be touched afterwards. */
   startReadv(io: IoHandle, fork: Fork, block: number, count: number): void {
+    const segments = this.#segments(fork);
     const segment = Math.floor(block / SEGMENT_BLOCKS);
-    const vfd = this.#openSegment(fork, segment, true) as Vfd;
+    const vfd = segments.opened(segment) ?? (segments.open(segment, true) as Vfd);
     const fd = this.#smgr.vfds.useOrThrow(vfd);
     io.setTarget(TargetId.SMGR, CallbackId.SMGR_READV);
     identifyFile(io, vfd);
@@ -130,27 +132,72 @@ export class SmgrRelation {
 
   /** Opens the file that a read of this block needs, so that a `startReadv` right behind it meets no such error. */
   prepare(fork: Fork, block: number): void {
-    this.#smgr.vfds.useOrThrow(this.#openSegment(fork, Math.floor(block / SEGMENT_BLOCKS), true) as Vfd);
-  }
-
-  #openSegment(fork: Fork, segment: number, mustExist: boolean): Vfd | null {
-    const open = this.#segments[fork] as Vfd[];
-    const known = open[segment];
-    if (known !== undefined) return known;
-    // Segments are opened in order: a later file without the earlier ones is not part of the relation.
-    for (let next = open.length; next <= segment; next++) {
-      const path = join(this.#directory, segmentPath(this.path(fork), next));
-      if (!mustExist && !existsSync(path)) return null;
-      open.push(this.#smgr.vfds.open(path, { direct: this.#smgr.direct }));
-    }
-    return open[segment] as Vfd;
+    const vfd = this.#segments(fork).open(Math.floor(block / SEGMENT_BLOCKS), true) as Vfd;
+    this.#smgr.vfds.useOrThrow(vfd);
   }
 
   closeFiles(): void {
-    for (const fork of this.#segments) {
-      for (const vfd of fork) this.#smgr.vfds.close(vfd);
-      fork.length = 0;
+    for (const segments of this.#forks) segments?.forget(0);
+  }
+
+  // --- changes of files: at once, and without a look at buffers -----------------------------------
+
+  /** Whether the fork has a file. */
+  exists(fork: Fork): boolean {
+    return this.#segments(fork).stat(0) !== null;
+  }
+
+  /**
+   * Makes the fork's first file, empty; its directory must exist. Throws a RelationFileError: EEXIST when there is
+   * one already.
+   */
+  create(fork: Fork): void {
+    createFork(this.#segments(fork));
+  }
+
+  /**
+   * Writes one page of 8192 bytes, whose checksum the caller has set, as block `block`, which must lie behind the
+   * end: blocks between become zeroes. PostgreSQL's smgrextend. Through the page cache, and not synchronized.
+   *
+   * Throws a RelationFileError (ENOSPC, EIO, EACCES, EROFS, ENOENT). The fork is then as it was: what was written of
+   * the page is cut off again. Where the kernel refuses that, too, `detail` says so; a torn block at the end does
+   * not count as a block, and the next extension writes over it.
+   */
+  extend(fork: Fork, block: number, page: Uint8Array): void {
+    if (page.byteLength !== BLOCK_SIZE) {
+      throw new RangeError(`a page has ${BLOCK_SIZE} bytes, not ${page.byteLength}`);
     }
+    extendFork(this.#segments(fork), block, page, 1);
+  }
+
+  /** Adds `count` blocks of zeroes from `block` on, with space for them. Otherwise as `extend`. */
+  zeroExtend(fork: Fork, block: number, count: number): void {
+    extendFork(this.#segments(fork), block, null, count);
+  }
+
+  /**
+   * Cuts the fork to its first `blocks` blocks; later segment files stay, empty. Buffers of what is cut off must have
+   * been dropped before. Throws a RelationFileError, or a RangeError when the fork has fewer blocks.
+   */
+  truncate(fork: Fork, blocks: number): void {
+    truncateFork(this.#segments(fork), blocks);
+  }
+
+  /**
+   * Removes all files of the fork, or of all forks; forks that do not exist are passed over. Returns how many files
+   * that were. Their buffers must have been dropped before. Throws a RelationFileError; calling again goes on where
+   * it failed.
+   */
+  unlink(fork?: Fork): number {
+    if (fork !== undefined) return unlinkFork(this.#segments(fork));
+    // The main fork last: while it is there, the relation's number is taken.
+    const forks = [Fork.INIT, Fork.VM, Fork.FSM, Fork.MAIN];
+    return forks.reduce<number>((removed, one) => removed + unlinkFork(this.#segments(one)), 0);
+  }
+
+  /** Waits until the disk has everything that was written to the fork's files: PostgreSQL's smgrimmedsync. */
+  immediateSync(fork: Fork): void {
+    syncFork(this.#segments(fork));
   }
 }
 

@@ -209,6 +209,19 @@ export class FileTable {
     this.#words.add(this.#base(entry) + AT.epoch, 1);
   }
 
+  /**
+   * The same for every entry of a file, however it was opened. Call it after the deed: who looks before opens
+   * again afterwards. Takes no lock: the epoch of an entry that is being made another file's may be raised
+   * too, which costs its users one more look.
+   */
+  raiseEpochsOf(device: bigint, inode: bigint): void {
+    for (let entry = 0; entry < this.#region.count; entry++) {
+      const base = this.#base(entry);
+      if (getBig(this.#words, base + AT.inode) === inode && getBig(this.#words, base + AT.device) === device)
+        this.raiseEpoch(entry);
+    }
+  }
+
   /** Stable while the caller uses the entry, or an I/O in flight does. */
   identity(entry: number): FileIdentity {
     const base = this.#base(entry);

@@ -36,6 +36,8 @@ export class Vfd {
   /** Index in the file table, of which this is a user, or NO_ENTRY. */
   readonly entry: number;
   readonly entryGeneration: number;
+  /** Of the entry, when this file was opened. */
+  readonly entryEpoch: number;
   fd: number;
   /** Position in the cache's order of use. */
   lastUse = 0;
@@ -54,6 +56,7 @@ export class Vfd {
     this.inode = identity.ino;
     this.entry = table.acquire({ path, openFlags, device: this.device, inode: this.inode });
     this.entryGeneration = this.entry === NO_ENTRY ? 0 : table.generation(this.entry);
+    this.entryEpoch = this.entry === NO_ENTRY ? 0 : table.epoch(this.entry);
   }
 
   get direct(): boolean {
@@ -105,6 +108,11 @@ export class VfdCache {
     const failure = vfd.fd;
     vfd.fd = CLOSED;
     return failure;
+  }
+
+  /** False: the file was unlinked or truncated since it was opened here. Not known of files without an entry. */
+  isCurrent(vfd: Vfd): boolean {
+    return vfd.entry === NO_ENTRY || this.table.epoch(vfd.entry) === vfd.entryEpoch;
   }
 
   /** As `use`, throwing. */
@@ -162,14 +170,14 @@ export class VfdCache {
     return true;
   }
 
-  /** open(2) under the budget; -errno when the kernel refuses. */
-  openKernel(path: string, flags: number): number {
+  /** open(2) under the budget; -errno when the kernel refuses. `mode` is that of a file that is created. */
+  openKernel(path: string, flags: number, mode = 0o600): number {
     while (!this.#budget.tryTake()) {
       if (!this.#closeLeastRecentlyUsed()) return -EMFILE;
     }
     for (;;) {
       try {
-        return openSync(path, flags);
+        return openSync(path, flags, mode);
       } catch (error) {
         const errno = errnoOf(error, ENOENT);
         if ((errno === EMFILE || errno === ENFILE) && this.#closeLeastRecentlyUsed()) continue;
