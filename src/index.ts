@@ -3,7 +3,13 @@
  */
 export { createInstance, attachInstance, Instance, type CreateOptions } from './instance/instance.js';
 export { supportedMethods } from './instance/methods.js';
-export { Backend, type BackendWait, type RelationOptions, type StreamOptions } from './instance/backend.js';
+export {
+  Backend,
+  type BackendWait,
+  type DiscardOptions,
+  type RelationOptions,
+  type StreamOptions,
+} from './instance/backend.js';
 export type { InstanceHandle } from './instance/shared-state.js';
 export type { InstanceSettings, ResolvedSettings, IoMethodName } from './base/settings.js';
 export type { LogEvent, LogLevel, LogSink } from './base/log.js';
@@ -21,6 +27,7 @@ export {
   SettingError,
   ShortReadError,
 } from './base/errors.js';
+export { BuffersPinnedError } from './base/buffers-pinned-error.js';
 export { RelationFileError, type RelationFileOperation } from './base/relation-file-error.js';
 export { Scope } from './aio/scope.js';
 export type { InFlightIo } from './aio/in-flight.js';

@@ -82,6 +82,16 @@ export const scenes: Readonly<Record<string, Scene>> = {
     holdAt(stage, stage.backend.buffers.pool, 'lockPartition', 2);
     readFour(stage);
   },
+  'half way through dropping buffers': (stage) => {
+    stage.blocks.abandon(readFour(stage));
+    holdAt(stage, stage.backend.buffers.pool, 'tryInvalidate', 3);
+    stage.backend.discardBuffersBlocking(stage.blocks.relation);
+  },
+  'with a dropped buffer in hand': (stage) => {
+    stage.blocks.abandon(readFour(stage));
+    holdAt(stage, stage.backend.buffers.pool, 'dropShared', 2);
+    stage.backend.discardBuffersBlocking(stage.blocks.relation);
+  },
   'with claims and no I/O': (stage) => {
     holdAt(stage, stage.blocks.relation, 'startReadv');
     readFour(stage);
@@ -202,5 +212,13 @@ export const workerScenes: Readonly<Record<string, Scene>> = {
     const io = thread.table.handle(stage.ioHandle);
     holdAt(stage, bufferIo, 'terminate', 2);
     runDequeued(thread, io, io.generation);
+  },
+};
+
+/** Those for which another backend has claimed a buffer of the relation. */
+export const claimScenes: Readonly<Record<string, Scene>> = {
+  'while it waits for a claim to drop the buffer': (stage) => {
+    holdAt(stage, stage.backend.aio.waits, 'waitFor');
+    stage.backend.discardBuffersBlocking(stage.blocks.relation);
   },
 };

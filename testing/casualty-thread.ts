@@ -2,7 +2,7 @@
 import { parentPort, workerData } from 'node:worker_threads';
 import { attachInstance } from '../src/instance/instance.js';
 import { BlockReads } from './block-reads.js';
-import { scenes, workerScenes, type Stage } from './casualty-scenes.js';
+import { claimScenes, scenes, workerScenes, type Stage } from './casualty-scenes.js';
 import type { CasualtyInput } from './casualty.js';
 
 const input = workerData as CasualtyInput;
@@ -25,7 +25,7 @@ try {
       sleepForEver();
     },
   };
-  const play = scenes[input.scene] ?? workerScenes[input.scene];
+  const play = scenes[input.scene] ?? workerScenes[input.scene] ?? claimScenes[input.scene];
   if (play === undefined) throw new Error('there is no such scene');
   play(stage);
   if (stage.armed) throw new Error('the scene did not come to its place');

@@ -76,6 +76,18 @@ export class BufferIo {
     return (this.#words.load(this.#stateWord(buffer)) & VALID) !== 0;
   }
 
+  /**
+   * Whether somebody has the right to read the buffer's page in; the I/O, if there is one already, is noted as by
+   * a claim. For who has not pinned the buffer: it may be another block's by the time that the I/O is looked at,
+   * so that what is waited for may be another's I/O, or none any more. Look again after the wait.
+   */
+  isInProgress(buffer: number): boolean {
+    const state = this.#words.load(this.#stateWord(buffer));
+    if ((state & IO_IN_PROGRESS) === 0) return false;
+    this.#readReference(buffer, state);
+    return true;
+  }
+
   /** Claims the right to read the page of a buffer that the caller has pinned. Never waits. */
   claim(buffer: number): Claim {
     const holdings = this.#holdings;

@@ -254,7 +254,7 @@ export class BufferPool {
     array[base + DATABASE] = tag.database;
     array[base + TABLESPACE] = tag.tablespace;
     array[base + FORK_DIRECTORY] = tag.forkDirectory;
-    const bucket = this.buckets + ((block + tag.hashBase) & this.bucketMask);
+    const bucket = this.bucketOf(tag, block);
     array[base + BUCKET] = bucket;
     const lock = this.lockPartition(bucket);
     const present = this.findLocked(bucket, tag, block, scope);
@@ -337,16 +337,55 @@ export class BufferPool {
     const state = this.words.load(base + STATE);
     const evictable =
       (state & TAG_VALID) !== 0 && (state & (PIN_MASK | USAGE_MASK)) === 0 && array[base + BUCKET] === bucket;
-    if (!evictable || this.compareExchange(base + STATE, state, PIN_ONE) !== state) {
-      this.unlockPartition(lock);
-      return false;
-    }
-    this.holdings[buffer] = Holding.PINNED;
+    const taken = evictable && this.takeOut(bucket, buffer, base, state);
+    this.unlockPartition(lock);
+    if (taken) this.evictions++;
+    return taken;
+  }
+
+  /** Takes an unpinned buffer out of its chain, under the lock, unless its state changes; then it has one pin, ours. */
+  private takeOut(bucket: number, buffer: number, base: number, state: number): boolean {
+    const { array, holdings } = this;
+    if (this.compareExchange(base + STATE, state, PIN_ONE) !== state) return false;
+    holdings[buffer] = Holding.PINNED;
     this.unlink(bucket, buffer);
     array[base + NEXT] = 0;
-    this.unlockPartition(lock);
-    this.evictions++;
     return true;
+  }
+
+  // --- taking a block's buffer away --------------------------------------------------------------
+
+  /** The buffer that a block has, not pinned; -1 when it has none. */
+  find(tag: ForkTag, block: number): number {
+    const { array } = this;
+    const bucket = this.bucketOf(tag, block);
+    const lock = this.lockPartition(bucket);
+    let link = array[bucket] as number;
+    while (link !== 0 && !this.isTagged(this.base(link - 1), tag, block))
+      link = array[this.base(link - 1) + NEXT] as number;
+    this.unlockPartition(lock);
+    return link - 1;
+  }
+
+  /**
+   * Takes the block's page out of the pool: PostgreSQL's InvalidateBuffer. True if the buffer does not hold it
+   * any more, whoever did it; false if it may be pinned. While a page is read in, it is pinned.
+   */
+  tryInvalidate(buffer: number, tag: ForkTag, block: number): boolean {
+    const base = this.base(buffer);
+    const bucket = this.bucketOf(tag, block);
+    const lock = this.lockPartition(bucket);
+    const state = this.words.load(base + STATE);
+    // A buffer gets this tag, and loses it, under this lock only.
+    const holdsIt = (state & TAG_VALID) !== 0 && this.isTagged(base, tag, block);
+    const taken = holdsIt && (state & PIN_MASK) === 0 && this.takeOut(bucket, buffer, base, state);
+    this.unlockPartition(lock);
+    if (taken) this.dropShared(buffer, base);
+    return taken || !holdsIt;
+  }
+
+  private bucketOf(tag: ForkTag, block: number): number {
+    return this.buckets + ((block + tag.hashBase) & this.bucketMask);
   }
 
   private unlink(bucket: number, buffer: number): void {

@@ -21,7 +21,7 @@ import { ReadStream, type NextBlock, type ReadStreamOptions } from '../read-stre
 import { IoMemory } from '../shmem/io-memory.js';
 import { currentThreadIdentity, threadMayBeAlive } from '../shmem/thread-identity.js';
 import { SlotLayout, SlotStatus } from '../shmem/slots.js';
-import { Waits, waitEventName } from '../shmem/wait.js';
+import { Waits, waitEventName, type Step } from '../shmem/wait.js';
 import { DataDirectories } from '../smgr/data-directories.js';
 import { Fork, type RelationLocator } from '../smgr/relation.js';
 import { StorageManager, type SmgrRelation } from '../smgr/smgr.js';
@@ -29,6 +29,7 @@ import { Counters, type CounterSnapshot } from '../stats/counters.js';
 import { File, type FileContext } from '../vfd/file.js';
 import type { OpenOptions } from '../vfd/vfd.js';
 import { methodOps } from './methods.js';
+import { discarding, extending, removing, truncating } from './relation-changes.js';
 import type { InstanceHandle } from './shared-state.js';
 import { AttachedMemory, ThreadParts, type LoadedModules } from './thread-parts.js';
 
@@ -61,6 +62,11 @@ export interface DatabaseChecksumFailures {
   /** Pages, each time that they were read. */
   failures: number;
   lastFailure: Date;
+}
+
+export interface DiscardOptions extends RelationOptions {
+  /** The first block to discard. Default: 0. */
+  from?: number;
 }
 
 /** What a backend waits for, as others see it. */
@@ -254,6 +260,91 @@ export class Backend {
     const stream = this.rawReadStream(relation, nextBlock, { ...options, nextBlock });
     const buffer = await this.aio.waits.until(() => stream.next());
     return new PinnedBuffer(stream.manager, stream.scope, buffer, block);
+  }
+
+  // --- changes of relations ----------------------------------------------------------------------
+
+  /**
+   * Discards buffers of a fork from a block on, without writing anything: PostgreSQL's DropRelationBuffers. For a
+   * file that was changed behind the pool's back, as much as for what follows below. Waits for reads in flight on
+   * them, whoever started those. Resolves with how many buffers that were.
+   *
+   * Rejects with a BuffersPinnedError when a user, of this backend or another, has one of them pinned; none was
+   * discarded then. The caller must keep others from reading these blocks until it is done with the file, as
+   * PostgreSQL's callers do with an AccessExclusiveLock: who reads between the discarding and the change brings
+   * the old page back, and who reads behind the new end fails with a ShortReadError.
+   */
+  discardBuffers(relation: SmgrRelation, options: DiscardOptions = {}): Promise<number> {
+    return this.#until(() => this.#discarding(relation, options));
+  }
+
+  /** As `discardBuffers`, blocking the thread. */
+  discardBuffersBlocking(relation: SmgrRelation, options: DiscardOptions = {}): number {
+    return this.#block(() => this.#discarding(relation, options));
+  }
+
+  #discarding(relation: SmgrRelation, { fork = Fork.MAIN, from = 0 }: DiscardOptions): Step<number> {
+    return discarding(this.buffers, relation, fork, from);
+  }
+
+  /**
+   * Cuts a fork to its first `blocks` blocks: discards the buffers of the others, then truncates the files. What
+   * `discardBuffers` says of readers and errors is true here as well; besides, a RelationFileError, or a RangeError
+   * when the fork is shorter. After an error of the file the buffers are gone, which costs reads and no data.
+   */
+  truncateRelation(relation: SmgrRelation, blocks: number, options: RelationOptions = {}): Promise<void> {
+    return this.#until(() => truncating(this.buffers, relation, options.fork ?? Fork.MAIN, blocks));
+  }
+
+  /** As `truncateRelation`, blocking the thread. */
+  truncateRelationBlocking(relation: SmgrRelation, blocks: number, options: RelationOptions = {}): void {
+    this.#block(() => truncating(this.buffers, relation, options.fork ?? Fork.MAIN, blocks));
+  }
+
+  /**
+   * Removes a relation: discards the buffers of all its forks, then removes its files, at once. Resolves with how
+   * many files that were. Readers and errors as with `truncateRelation`. The relation may be created anew.
+   */
+  dropRelation(relation: SmgrRelation): Promise<number> {
+    return this.#until(() => removing(this.buffers, relation));
+  }
+
+  /** As `dropRelation`, blocking the thread. */
+  dropRelationBlocking(relation: SmgrRelation): number {
+    return this.#block(() => removing(this.buffers, relation));
+  }
+
+  /**
+   * Adds pages of 8192 bytes, whose checksums the caller has set, or so many pages of zeroes, to the end of a fork
+   * that exists. Resolves with the number of the first new block. One at a time may extend a fork. Errors: see
+   * SmgrRelation.extend, and BuffersPinnedError when somebody is trying to read beyond the end.
+   */
+  extendRelation(
+    relation: SmgrRelation,
+    pages: Uint8Array | number,
+    options: RelationOptions = {},
+  ): Promise<number> {
+    return this.#until(() => extending(this.buffers, relation, options.fork ?? Fork.MAIN, pages));
+  }
+
+  /** As `extendRelation`, blocking the thread. */
+  extendRelationBlocking(
+    relation: SmgrRelation,
+    pages: Uint8Array | number,
+    options: RelationOptions = {},
+  ): number {
+    return this.#block(() => extending(this.buffers, relation, options.fork ?? Fork.MAIN, pages));
+  }
+
+  /** What making the step throws is a rejection, too. */
+  async #until<T>(makeStep: () => Step<T>): Promise<T> {
+    this.#assertOpen();
+    return this.aio.waits.until(makeStep());
+  }
+
+  #block<T>(makeStep: () => Step<T>): T {
+    this.#assertOpen();
+    return this.aio.waits.block(makeStep());
   }
 
   // --- files -------------------------------------------------------------------------------------

@@ -212,6 +212,7 @@ export class Waits {
     } else {
       this.hooks.beforeSleep(); // the look may have started something
       this.#watchIo(waiter);
+      if (this.#asyncWaiters[0] === waiter) this.#publishFirstWaiter(); // the sleep is for those before, who are done
     }
   }
 

@@ -50,11 +50,16 @@ function fileMode(directory: string): number {
 }
 
 /**
- * Writes one page, or `count` pages of zeroes, from a block on that is not there yet. Blocks between the end and
+ * Writes `count` pages, or as many of zeroes, from a block on that is not there yet. Blocks between the end and
  * that one become zeroes, too. After a failure the fork is as it was; where not even that could be done, the
  * error's detail says what is left.
  */
-export function extendFork(files: ForkSegments, block: number, page: Uint8Array | null, count: number): void {
+export function extendFork(
+  files: ForkSegments,
+  block: number,
+  pages: Uint8Array | null,
+  count: number,
+): void {
   const end = files.blockCount();
   checkExtent(files, block, count, end);
   const undo: Undo[] = [];
@@ -64,8 +69,8 @@ export function extendFork(files: ForkSegments, block: number, page: Uint8Array 
       const here = Math.min(block + count - at, SEGMENT_BLOCKS - (at % SEGMENT_BLOCKS));
       const fd = prepareSegment(files, segmentOf(at), undo);
       const position = (at % SEGMENT_BLOCKS) * BLOCK_SIZE;
-      if (page === null) writeZeroes(fd, position, here);
-      else writeAll(fd, page, BLOCK_SIZE, position);
+      if (pages === null) writeZeroes(fd, position, here);
+      else writeAll(fd, pages, (at - block) * BLOCK_SIZE, here * BLOCK_SIZE, position);
       at += here;
     }
   } catch (error) {
@@ -111,10 +116,10 @@ function fillGap(files: ForkSegments, end: number, block: number, undo: Undo[]):
   }
 }
 
-function writeAll(fd: number, bytes: Uint8Array, length: number, position: number): void {
+function writeAll(fd: number, bytes: Uint8Array, from: number, length: number, position: number): void {
   for (let done = 0; done < length;) {
     // After a short write the next one says why.
-    done += writeSync(fd, bytes, done, length - done, position + done);
+    done += writeSync(fd, bytes, from + done, length - done, position + done);
   }
 }
 
@@ -123,7 +128,7 @@ function writeZeroes(fd: number, position: number, blocks: number): void {
   zeroes ??= new Uint8Array(ZEROES_BLOCKS * BLOCK_SIZE);
   for (let done = 0; done < blocks; done += ZEROES_BLOCKS) {
     const length = Math.min(ZEROES_BLOCKS, blocks - done) * BLOCK_SIZE;
-    writeAll(fd, zeroes, length, position + done * BLOCK_SIZE);
+    writeAll(fd, zeroes, 0, length, position + done * BLOCK_SIZE);
   }
 }
 

@@ -156,18 +156,21 @@ export class SmgrRelation {
   }
 
   /**
-   * Writes one page of 8192 bytes, whose checksum the caller has set, as block `block`, which must lie behind the
-   * end: blocks between become zeroes. PostgreSQL's smgrextend. Through the page cache, and not synchronized.
+   * Writes a page of 8192 bytes, whose checksum the caller has set, as block `block`, which must lie behind the
+   * end: blocks between become zeroes. Several pages in a row are written as the blocks that follow. PostgreSQL's smgrextend. Through the page cache, and not synchronized.
    *
    * Throws a RelationFileError (ENOSPC, EIO, EACCES, EROFS, ENOENT). The fork is then as it was: what was written of
    * the page is cut off again. Where the kernel refuses that, too, `detail` says so; a torn block at the end does
    * not count as a block, and the next extension writes over it.
    */
-  extend(fork: Fork, block: number, page: Uint8Array): void {
-    if (page.byteLength !== BLOCK_SIZE) {
-      throw new RangeError(`a page has ${BLOCK_SIZE} bytes, not ${page.byteLength}`);
+  extend(fork: Fork, block: number, pages: Uint8Array): void {
+    const count = pages.byteLength / BLOCK_SIZE;
+    if (!Number.isInteger(count)) {
+      throw new RangeError(
+        `a page has ${BLOCK_SIZE} bytes, and ${pages.byteLength} bytes are not whole pages`,
+      );
     }
-    extendFork(this.#segments(fork), block, page, 1);
+    extendFork(this.#segments(fork), block, pages, count);
   }
 
   /** Adds `count` blocks of zeroes from `block` on, with space for them. Otherwise as `extend`. */
