@@ -18,6 +18,7 @@ import { PrivatePool } from '../buffer/private-pool.js';
 import { BufferStream } from '../read-stream/buffer-stream.js';
 import { sequentialBlocks } from '../read-stream/block-sources.js';
 import { ReadStream, type NextBlock, type ReadStreamOptions } from '../read-stream/read-stream.js';
+import { VisibilityMap } from '../read-stream/visibility-map.js';
 import { IoMemory } from '../shmem/io-memory.js';
 import { currentThreadIdentity, threadMayBeAlive } from '../shmem/thread-identity.js';
 import { SlotLayout, SlotStatus } from '../shmem/slots.js';
@@ -260,6 +261,20 @@ export class Backend {
     const stream = this.rawReadStream(relation, nextBlock, { ...options, nextBlock });
     const buffer = await this.aio.waits.until(() => stream.next());
     return new PinnedBuffer(stream.manager, stream.scope, buffer, block);
+  }
+
+  /**
+   * Reads the visibility map of a heap, through the pool: 8 kB for 256 MB of heap. A heap without a map gets one in
+   * which no bit is set.
+   */
+  async readVisibilityMap(
+    relation: SmgrRelation,
+    options: Omit<StreamOptions, 'fork'> = {},
+  ): Promise<VisibilityMap> {
+    const map = new VisibilityMap(relation.blockCount(Fork.VM));
+    for await (const { block, page } of this.readStream(relation, { ...options, fork: Fork.VM }))
+      map.addPage(block, page);
+    return map;
   }
 
   // --- changes of relations ----------------------------------------------------------------------
