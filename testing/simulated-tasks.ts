@@ -1,8 +1,10 @@
-/** What the backends of a simulation do, as steps: streams, reads of blocks, reads of files. */
+/** What the backends of a simulation do, as steps: streams, reads of blocks, reads of files, drops of buffers. */
 import { readFileSync } from 'node:fs';
 import type { WaitReference } from '../src/aio/handle.js';
 import { AioReturn, ResultStatus } from '../src/aio/result.js';
+import { BuffersPinnedError } from '../src/base/buffers-pinned-error.js';
 import type { ReadBuffersOperation } from '../src/buffer/buffer-manager.js';
+import { DropRelationBuffers } from '../src/buffer/drop-buffers.js';
 import type { Backend } from '../src/instance/backend.js';
 import { END_OF_STREAM, type ReadStream } from '../src/read-stream/read-stream.js';
 import { PENDING, type Pending } from '../src/shmem/wait.js';
@@ -191,6 +193,34 @@ class FileTask extends Task {
   }
 }
 
+/** Discards buffers that others are reading, or are about to. Those that it finds pinned stop it. */
+class DropTask extends Task {
+  readonly #drop: DropRelationBuffers;
+
+  constructor(backend: Backend, path: string, relation: SimulatedRelation, random: Random, mayFail: boolean) {
+    super(mayFail);
+    const { reader } = new BlockReads(backend, path, relation.locator);
+    const from = random.below(relation.blocks);
+    // One block is looked up, more are scanned for.
+    const range = { tag: reader.tag, from, to: random.chance(0.5) ? from + 1 : relation.blocks };
+    this.#drop = new DropRelationBuffers(backend.buffers, [range], path);
+  }
+
+  protected advance(): true | Pending {
+    try {
+      if (this.#drop.step() === PENDING) return PENDING;
+    } catch (error) {
+      if (!(error instanceof BuffersPinnedError)) throw error;
+    }
+    this.isDone = true;
+    return true;
+  }
+
+  protected giveUp(): void {
+    return; // it holds nothing
+  }
+}
+
 function someBlocks(random: Random, limit: number): number[] {
   const list: number[] = [];
   while (list.length < 50 && !random.chance(0.15)) {
@@ -209,6 +239,6 @@ export function makeTask(
   random: Random,
   mayFail: boolean,
 ): SimulatedTask {
-  const Kind = random.pick([StreamTask, StreamTask, BlocksTask, FileTask]);
+  const Kind = random.pick([StreamTask, StreamTask, BlocksTask, FileTask, DropTask]);
   return new Kind(backend, path, random.pick(relations), random, mayFail);
 }

@@ -1,5 +1,6 @@
 /** What a backend does under stress: reads of all kinds as its seed says, each page checked. */
 import { readFileSync } from 'node:fs';
+import { BuffersPinnedError } from '../src/base/buffers-pinned-error.js';
 import { PgaioError } from '../src/base/errors.js';
 import { isOutOfBuffers } from '../src/buffer/pool.js';
 import type { Backend } from '../src/instance/backend.js';
@@ -41,6 +42,7 @@ export class StressWork {
       () => this.#file(),
       () => this.#leaveEarly(),
       () => this.#closeDescriptors(),
+      () => this.#discard(),
     ];
     await this.#random.pick(kinds)();
   }
@@ -129,6 +131,16 @@ export class StressWork {
         throw new Error(`${length} bytes at ${position} of ${path} are others`);
     } finally {
       file.close();
+    }
+  }
+
+  /** Takes away from the others what nobody has pinned; they read it again. */
+  async #discard(): Promise<void> {
+    const { relation, blocks } = this.#random.pick(this.#relations);
+    try {
+      await this.#backend.discardBuffers(relation, { from: this.#random.below(blocks) });
+    } catch (error) {
+      if (!(error instanceof BuffersPinnedError)) throw error;
     }
   }
 
