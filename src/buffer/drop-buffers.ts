@@ -24,7 +24,6 @@ import {
   TAG_VALID,
   type ForkTag,
 } from './descriptor.js';
-import { holdersOf } from './holdings.js';
 import type { BufferPool } from './pool.js';
 
 const {
@@ -152,18 +151,15 @@ export class DropRelationBuffers {
     const { pool, aio } = this.#owner;
     const pinned = candidates.filter((one) => this.#isRefused(one));
     if (pinned.length === 0) return;
-    const { slots } = aio.thread;
-    const backends = new Set<number>();
-    for (const { buffer } of pinned) {
-      for (const slot of holdersOf(pool.words, pool.region.holdings, slots.region.maxBackends, buffer))
-        backends.add(slot);
-    }
+    const backends = new Set(pinned.flatMap(({ buffer }) => pool.otherHolders(buffer)));
+    const own = pinned.some(({ buffer }) => pool.pins.count(buffer) > 0);
+    if (own) backends.add(aio.thread.slot);
     throw new BuffersPinnedError({
       path: this.#path,
       block: pinned.reduce((lowest, { block }) => Math.min(lowest, block >>> 0), Infinity),
       count: pinned.length,
       backends: [...backends].sort((a, b) => a - b),
-      own: backends.has(aio.thread.slot),
+      own,
       dropped: this.dropped,
     });
   }

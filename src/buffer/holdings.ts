@@ -41,14 +41,3 @@ export function holdingsOf(
   const start = (region.start + slot * wordsEach(region.buffers)) * 4;
   return new Uint8Array(words.array.buffer, start, region.buffers);
 }
-
-/** The slots that have a buffer pinned, as far as that can be seen while they live: for messages. */
-export function holdersOf(
-  words: SharedWords,
-  region: HoldingsRegion,
-  backends: number,
-  buffer: number,
-): number[] {
-  const slots = Array.from({ length: backends }, (_, slot) => slot);
-  return slots.filter((slot) => holdingsOf(words, region, backends, slot)[buffer] !== Holding.NONE);
-}

@@ -254,7 +254,7 @@ export class BufferPool {
     array[base + DATABASE] = tag.database;
     array[base + TABLESPACE] = tag.tablespace;
     array[base + FORK_DIRECTORY] = tag.forkDirectory;
-    const bucket = this.bucketOf(tag, block);
+    const bucket = this.buckets + ((block + tag.hashBase) & this.bucketMask);
     array[base + BUCKET] = bucket;
     const lock = this.lockPartition(bucket);
     const present = this.findLocked(bucket, tag, block, scope);
@@ -353,41 +353,6 @@ export class BufferPool {
     return true;
   }
 
-  // --- taking a block's buffer away --------------------------------------------------------------
-
-  /** The buffer that a block has, not pinned; -1 when it has none. */
-  find(tag: ForkTag, block: number): number {
-    const { array } = this;
-    const bucket = this.bucketOf(tag, block);
-    const lock = this.lockPartition(bucket);
-    let link = array[bucket] as number;
-    while (link !== 0 && !this.isTagged(this.base(link - 1), tag, block))
-      link = array[this.base(link - 1) + NEXT] as number;
-    this.unlockPartition(lock);
-    return link - 1;
-  }
-
-  /**
-   * Takes the block's page out of the pool: PostgreSQL's InvalidateBuffer. True if the buffer does not hold it
-   * any more, whoever did it; false if it may be pinned. While a page is read in, it is pinned.
-   */
-  tryInvalidate(buffer: number, tag: ForkTag, block: number): boolean {
-    const base = this.base(buffer);
-    const bucket = this.bucketOf(tag, block);
-    const lock = this.lockPartition(bucket);
-    const state = this.words.load(base + STATE);
-    // A buffer gets this tag, and loses it, under this lock only.
-    const holdsIt = (state & TAG_VALID) !== 0 && this.isTagged(base, tag, block);
-    const taken = holdsIt && (state & PIN_MASK) === 0 && this.takeOut(bucket, buffer, base, state);
-    this.unlockPartition(lock);
-    if (taken) this.dropShared(buffer, base);
-    return taken || !holdsIt;
-  }
-
-  private bucketOf(tag: ForkTag, block: number): number {
-    return this.buckets + ((block + tag.hashBase) & this.bucketMask);
-  }
-
   private unlink(bucket: number, buffer: number): void {
     const { array } = this;
     const next = array[this.base(buffer) + NEXT] as number;
@@ -428,5 +393,51 @@ export class BufferPool {
       detail: `Of ${count} buffers ${pinned} are pinned: ${own} by this backend, the others by other backends or by reads in flight.`,
       hint: 'Release buffers sooner, or create the instance with more sharedBuffers.',
     });
+  }
+
+  // --- taking a block's buffer away --------------------------------------------------------------
+
+  /** The buffer that a block has, not pinned; -1 when it has none. */
+  find(tag: ForkTag, block: number): number {
+    const { array } = this;
+    const bucket = this.bucketOf(tag, block);
+    const lock = this.lockPartition(bucket);
+    let link = array[bucket] as number;
+    while (link !== 0 && !this.isTagged(this.base(link - 1), tag, block))
+      link = array[this.base(link - 1) + NEXT] as number;
+    this.unlockPartition(lock);
+    return link - 1;
+  }
+
+  /**
+   * Takes the block's page out of the pool: PostgreSQL's InvalidateBuffer. True if the buffer does not hold it
+   * any more, whoever did it; false if it may be pinned. While a page is read in, it is pinned.
+   */
+  tryInvalidate(buffer: number, tag: ForkTag, block: number): boolean {
+    const base = this.base(buffer);
+    const bucket = this.bucketOf(tag, block);
+    const lock = this.lockPartition(bucket);
+    const state = this.words.load(base + STATE);
+    // A buffer gets this tag, and loses it, under this lock only.
+    const holdsIt = (state & TAG_VALID) !== 0 && this.isTagged(base, tag, block);
+    const taken = holdsIt && (state & PIN_MASK) === 0 && this.takeOut(bucket, buffer, base, state);
+    this.unlockPartition(lock);
+    if (taken) this.dropShared(buffer, base);
+    return taken || !holdsIt;
+  }
+
+  private bucketOf(tag: ForkTag, block: number): number {
+    return this.buckets + ((block + tag.hashBase) & this.bucketMask);
+  }
+
+  /** Other slots that have the buffer pinned, as far as that can be seen while they live: for messages. */
+  otherHolders(buffer: number): number[] {
+    const { maxBackends } = this.slots.region;
+    const others = Array.from({ length: maxBackends }, (_, slot) => slot).filter(
+      (slot) => slot !== this.slot,
+    );
+    return others.filter(
+      (slot) => holdingsOf(this.words, this.region.holdings, maxBackends, slot)[buffer] !== Holding.NONE,
+    );
   }
 }

@@ -290,16 +290,14 @@ export class Backend {
    * the old page back, and who reads behind the new end fails with a ShortReadError.
    */
   discardBuffers(relation: SmgrRelation, options: DiscardOptions = {}): Promise<number> {
-    return this.#until(() => this.#discarding(relation, options));
+    const { fork = Fork.MAIN, from = 0 } = options;
+    return this.#until(relation, (buffers) => discarding(buffers, relation, fork, from));
   }
 
   /** As `discardBuffers`, blocking the thread. */
   discardBuffersBlocking(relation: SmgrRelation, options: DiscardOptions = {}): number {
-    return this.#block(() => this.#discarding(relation, options));
-  }
-
-  #discarding(relation: SmgrRelation, { fork = Fork.MAIN, from = 0 }: DiscardOptions): Step<number> {
-    return discarding(this.buffers, relation, fork, from);
+    const { fork = Fork.MAIN, from = 0 } = options;
+    return this.#block(relation, (buffers) => discarding(buffers, relation, fork, from));
   }
 
   /**
@@ -308,12 +306,14 @@ export class Backend {
    * when the fork is shorter. After an error of the file the buffers are gone, which costs reads and no data.
    */
   truncateRelation(relation: SmgrRelation, blocks: number, options: RelationOptions = {}): Promise<void> {
-    return this.#until(() => truncating(this.buffers, relation, options.fork ?? Fork.MAIN, blocks));
+    return this.#until(relation, (buffers) =>
+      truncating(buffers, relation, options.fork ?? Fork.MAIN, blocks),
+    );
   }
 
   /** As `truncateRelation`, blocking the thread. */
   truncateRelationBlocking(relation: SmgrRelation, blocks: number, options: RelationOptions = {}): void {
-    this.#block(() => truncating(this.buffers, relation, options.fork ?? Fork.MAIN, blocks));
+    this.#block(relation, (buffers) => truncating(buffers, relation, options.fork ?? Fork.MAIN, blocks));
   }
 
   /**
@@ -321,17 +321,17 @@ export class Backend {
    * many files that were. Readers and errors as with `truncateRelation`. The relation may be created anew.
    */
   dropRelation(relation: SmgrRelation): Promise<number> {
-    return this.#until(() => removing(this.buffers, relation));
+    return this.#until(relation, (buffers) => removing(buffers, relation));
   }
 
   /** As `dropRelation`, blocking the thread. */
   dropRelationBlocking(relation: SmgrRelation): number {
-    return this.#block(() => removing(this.buffers, relation));
+    return this.#block(relation, (buffers) => removing(buffers, relation));
   }
 
   /**
    * Adds pages of 8192 bytes, whose checksums the caller has set, or so many pages of zeroes, to the end of a fork
-   * that exists. Resolves with the number of the first new block. One at a time may extend a fork. Errors: see
+   * that exists. Resolves with the number of the first new block. One thread at a time may extend a fork. Errors: see
    * SmgrRelation.extend, and BuffersPinnedError when somebody is trying to read beyond the end.
    */
   extendRelation(
@@ -339,7 +339,7 @@ export class Backend {
     pages: Uint8Array | number,
     options: RelationOptions = {},
   ): Promise<number> {
-    return this.#until(() => extending(this.buffers, relation, options.fork ?? Fork.MAIN, pages));
+    return this.#until(relation, (buffers) => extending(buffers, relation, options.fork ?? Fork.MAIN, pages));
   }
 
   /** As `extendRelation`, blocking the thread. */
@@ -348,18 +348,21 @@ export class Backend {
     pages: Uint8Array | number,
     options: RelationOptions = {},
   ): number {
-    return this.#block(() => extending(this.buffers, relation, options.fork ?? Fork.MAIN, pages));
+    return this.#block(relation, (buffers) => extending(buffers, relation, options.fork ?? Fork.MAIN, pages));
   }
 
   /** What making the step throws is a rejection, too. */
-  async #until<T>(makeStep: () => Step<T>): Promise<T> {
-    this.#assertOpen();
-    return this.aio.waits.until(makeStep());
+  async #until<T>(relation: SmgrRelation, makeStep: (buffers: BufferManager) => Step<T>): Promise<T> {
+    return this.aio.waits.until(makeStep(this.#buffersToChange(relation)));
   }
 
-  #block<T>(makeStep: () => Step<T>): T {
+  #block<T>(relation: SmgrRelation, makeStep: (buffers: BufferManager) => Step<T>): T {
+    return this.aio.waits.block(makeStep(this.#buffersToChange(relation)));
+  }
+
+  #buffersToChange(_relation: SmgrRelation): BufferManager {
     this.#assertOpen();
-    return this.aio.waits.block(makeStep());
+    return this.buffers;
   }
 
   // --- files -------------------------------------------------------------------------------------

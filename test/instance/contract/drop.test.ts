@@ -135,6 +135,18 @@ forEachVariant((variant) => {
       await assert.rejects(a.extendRelation(both.mine.relation, 0), RangeError);
     });
 
+    it('extensions that were asked for together come one behind the other', async () => {
+      const both = fresh(2);
+      const pages = Buffer.concat([stampedPage(both.number, 2), stampedPage(both.number, 3)]);
+      const { relation } = both.mine;
+      assert.deepEqual(
+        await Promise.all([a.extendRelation(relation, pages), a.extendRelation(relation, 3)]),
+        [2, 4],
+      );
+      assert.equal(both.theirs.relation.blockCount(Fork.MAIN), 7);
+      await both.theirs.read(0, 4);
+    });
+
     it('a page of the pool whose file was cut off by others is not taken for what is added', async () => {
       const both = fresh();
       await both.mine.read(0, BLOCKS);
@@ -323,6 +335,21 @@ forEachVariant((variant) => {
     assert.ok(existsSync(both.file));
     await both.theirs.finish(op);
     assert.equal(await a.dropRelation(both.mine.relation), 1);
+  });
+
+  it('an extension waits for who reads beyond the end', async () => {
+    const both = fresh(4);
+    const hold = holdIo(injection, b, 'beforeSharedCompletion');
+    releaseHeld = () => hold.release();
+    both.theirs.abandon(both.theirs.start(4));
+    await hold.arrived();
+    const extending = a.extendRelation(both.mine.relation, stampedPage(both.number, 4));
+    assert.equal(eventOf(a), 'AioIoCompletion');
+    both.theirs.relation.zeroExtend(Fork.MAIN, 4, 1); // against the rules, and yet nothing is overwritten
+    hold.release();
+    releaseHeld = () => undefined;
+    assert.equal(await extending, 5);
+    assert.equal(both.mine.relation.blockCount(Fork.MAIN), 6);
   });
 
   it('refuses at once what it has pinned itself, in flight or not', async () => {
