@@ -360,9 +360,9 @@ export class Backend {
     return this.aio.waits.block(makeStep(this.#buffersToChange(relation)));
   }
 
-  #buffersToChange(_relation: SmgrRelation): BufferManager {
+  #buffersToChange(relation: SmgrRelation): BufferManager {
     this.#assertOpen();
-    return this.buffers;
+    return this.buffersOf(relation);
   }
 
   // --- files -------------------------------------------------------------------------------------

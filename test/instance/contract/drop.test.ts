@@ -1,5 +1,5 @@
 /**
- * Rows V-01 … V-03 (normal and unlogged relations) and D-40: what becomes of buffers whose relation is truncated or
+ * Rows V-01 … V-03 (normal, unlogged and temporary relations) and D-40: what becomes of buffers whose relation is truncated or
  * removed while reads of them are in flight, by whomever; and changes of relations in general.
  */
 import assert from 'node:assert/strict';
@@ -268,6 +268,39 @@ forEachVariant((variant) => {
       await makeAgain(both);
     });
   }
+
+  it('V-01, V-02, V-03: a temporary relation with a read under way is removed', async () => {
+    const locator = rig.data.write(++last, BLOCKS, { backend: a.number });
+    const blocks = new BlockReads(a, rig.data.path, locator);
+    const { relation, reader } = blocks;
+    const { pool } = a.buffersOf(relation);
+    const pinned = await a.readBlock(relation, 7);
+    await assert.rejects(a.dropRelation(relation), {
+      code: 'ERR_PGAIO_BUFFERS_PINNED',
+      block: 7,
+      backends: [a.number],
+    });
+    pinned.release();
+    startAndForget(blocks);
+    assert.equal(await a.dropRelation(relation), 1);
+    assert.equal(relation.exists(Fork.MAIN), false);
+    for (let block = 0; block < BLOCKS; block++) assert.ok(pool.find(reader.tag, block) < 0);
+    relation.create(Fork.MAIN);
+    await a.extendRelation(relation, stampedPage(last, 0, 2));
+    const again = await a.readBlock(relation, 0);
+    assert.equal(stampOf(again.page).version, 2);
+    again.release();
+    await a.truncateRelation(relation, 0);
+    assert.ok(pool.find(reader.tag, 0) < 0);
+    assert.equal(a.dropRelationBlocking(relation), 1);
+  });
+
+  it('a temporary relation of another backend is left alone', async () => {
+    const locator = rig.data.write(++last, BLOCKS, { backend: b.number });
+    const relation = a.openRelation(rig.data.path, locator);
+    await assert.rejects(a.dropRelation(relation), { name: 'PrivateRelationError' });
+    assert.equal(relation.exists(Fork.MAIN), true);
+  });
 
   if (variant.ioMethod === 'sync') return;
 
