@@ -320,7 +320,7 @@ static void drain(struct ring *ring) {
     uint32_t unreaped = *ring->cq_tail - *ring->cq_head;
     if (unreaped >= ring->cq_entries) return;
     long result = enter(ring, 0, unreaped + 1, 1000);
-    if (result < 0 && result != -EINTR && result != -ETIME && result != -EAGAIN) return;
+    if (result < 0 && result != -EINTR && result != -ETIME && result != -EAGAIN && result != -EBUSY) return;
   }
 }
 
@@ -950,19 +950,35 @@ static napi_value limit(napi_env env, napi_callback_info info) {
 /* --- the environment --------------------------------------------------------------------------------- */
 
 /**
+ * What this thread submitted to a ring is over; also where another thread is closing the ring just now, and
+ * waits for the same. The ring cannot be used then, but memory of this thread's own would go before that is over.
+ */
+static void await_submitted(int32_t id) {
+  const struct kernel_timespec pause = {0, 1000000};
+  struct ring *ring = use_ring(id);
+  if (ring != NULL) {
+    drain(ring);
+    release_ring(ring);
+    return;
+  }
+  for (ring = ring_at(id);;) {
+    lock_table();
+    bool closing = ring->id == id && (ring->state == RING_DRAINING || (ring->state == RING_CLOSING && ring->fd >= 0));
+    unlock_table();
+    if (!closing) return;
+    syscall(SYS_nanosleep, &pause, NULL);
+  }
+}
+
+/**
  * A thread ends, whether or not its JavaScript could clean up. What the kernel took from its rings is waited
  * for: its buffers, and the descriptors that Node closes next, are in use until then, and what is queued for
  * kernel threads would be cancelled. Then others are told.
  */
 static void environment_ends(void *data) {
   struct environment *environment = data;
-  for (int index = 0; index < RINGS_MAX; index++) {
-    struct ring *ring = &rings[index];
-    if (environment->submits[index] != 0 && use_ring(environment->submits[index]) != NULL) {
-      drain(ring);
-      release_ring(ring);
-    }
-  }
+  for (int index = 0; index < RINGS_MAX; index++)
+    if (environment->submits[index] != 0) await_submitted(environment->submits[index]);
   for (int index = 0; index < RINGS_MAX; index++)
     if (environment->made[index] != 0) close_ring(environment->made[index]);
   for (int index = 0; index < NOTICES_MAX; index++) {

@@ -1,12 +1,24 @@
 /** What is left of a thread that ends with polls open and I/O in flight; and what rings leave behind. */
 import assert from 'node:assert/strict';
-import { closeSync, constants, fsyncSync, mkdtempSync, openSync, rmSync, writeFileSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { once } from 'node:events';
+import {
+  closeSync,
+  constants,
+  fsyncSync,
+  mkdtempSync,
+  openSync,
+  rmSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, describe, it } from 'node:test';
 import { Worker } from 'node:worker_threads';
 import {
   addonMissing,
+  errno,
   errnoName,
   ownMemoryMissing,
   ringsMissing,
@@ -20,6 +32,8 @@ import type { ThreadInput } from './addon-thread.js';
 const ROUNDS = 4;
 const READS = 32;
 const LENGTH = 65536;
+/** Threads that come and go meanwhile: one that nothing holds would have ended long before. */
+const OTHERS = 3;
 
 const directory = mkdtempSync(join(tmpdir(), 'pgaio-addon-'));
 after(() => rmSync(directory, { recursive: true }));
@@ -112,6 +126,43 @@ describe('what a thread has submitted is completed', { skip: ownMemoryMissing() 
       theAddon().close(fd);
     });
   }
+});
+
+describe('a thread that ends while another closes the ring', { skip: ownMemoryMissing() }, () => {
+  it('ends when what it submitted is over', async () => {
+    const pipe = join(directory, 'pipe');
+    execFileSync('mkfifo', [pipe]);
+    const fd = openSync(pipe, 'r+');
+    const ring = TestRing.inOwnMemory(1);
+    const { addon } = ring;
+    const input: ThreadInput = {
+      ring: ring.handle,
+      fd,
+      reads: 1,
+      length: 8,
+      ends: 'is terminated',
+      polled: addon.eventfd(),
+      noticed: -1,
+    };
+    const submitter = new Worker(new URL('./addon-thread.js', import.meta.url), { workerData: input });
+    await once(submitter, 'message');
+    const closer = new Worker(new URL('./addon-closing-thread.js', import.meta.url), { workerData: ring.id });
+    await untilTrue(() => addon.ringEnter(ring.id, 0, 0, 0) === -errno.EBADF);
+    let ended = false;
+    const ending = submitter.terminate().then(() => {
+      ended = true;
+    });
+    // While others start and end, it does not.
+    for (let round = 0; round < OTHERS; round++)
+      await endThread({ ...input, ring: null, reads: 0, polled: addon.eventfd() });
+    const early = ended;
+    const closed = once(closer, 'exit');
+    writeSync(fd, Buffer.alloc(8));
+    await ending;
+    await closed;
+    closeSync(fd);
+    assert.ok(!early, 'memory of its own would have gone');
+  });
 });
 
 describe('a ring of the thread itself', { skip: ringsMissing() }, () => {
