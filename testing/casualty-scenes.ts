@@ -4,9 +4,13 @@
  */
 import { runDequeued } from '../src/aio/reopened.js';
 import { HandleState } from '../src/aio/states.js';
+import { fail } from '../src/base/assert.js';
+import { BLOCK_SIZE } from '../src/base/settings.js';
 import type { ReadBuffersOperation } from '../src/buffer/buffer-manager.js';
+import type { PrivatePool } from '../src/buffer/private-pool.js';
 import type { Backend } from '../src/instance/backend.js';
 import type { BlockReads } from './block-reads.js';
+import { PipeReads } from './pipe-reads.js';
 import { RawReads } from './raw-reads.js';
 
 export interface Stage {
@@ -37,7 +41,7 @@ function holdAt(stage: Stage, object: object, method: string, nth = 1): void {
 /** Reads blocks 3 to 6, blocking. */
 function readFour({ backend, blocks }: Stage): ReadBuffersOperation {
   const op = blocks.start(3, 4);
-  backend.aio.waits.block(() => backend.buffers.wait(op));
+  backend.aio.waits.block(() => blocks.buffers.wait(op));
   return op;
 }
 
@@ -179,6 +183,38 @@ export const scenes: Readonly<Record<string, Scene>> = {
     readFour(stage);
     holdAt(stage, stage.backend.parts.memory.slots, 'release');
     stage.backend.closeBlocking();
+  },
+};
+
+function ownPool({ backend }: Stage): PrivatePool {
+  return backend.parts.privatePool ?? fail('its relation is not private');
+}
+
+/** Those with a private relation of the backend's own. */
+export const privateScenes: Readonly<Record<string, Scene>> = {
+  'with private pins and a claim': (stage) => {
+    const { buffers, reader } = stage.blocks;
+    readFour(stage);
+    buffers.bufferIo.claim(buffers.pool.pinBlock(reader.tag, 9, stage.backend.rootScope));
+  },
+  'with the lock of its own pool': (stage) => {
+    holdAt(stage, stage.blocks.buffers.pool, 'unlockPartition');
+    readFour(stage);
+  },
+  'half way through staging private buffers': (stage) => {
+    holdAt(stage, ownPool(stage).bufferIo, 'attach', 3);
+    readFour(stage);
+  },
+  'half way through ending private buffers': (stage) => {
+    holdAt(stage, ownPool(stage).bufferIo, 'terminate', 3);
+    readFour(stage);
+  },
+  'with private reads in the kernel’s hands': ({ backend, blocks, directory }) => {
+    const buffer = blocks.buffers.pool.pinBlock(blocks.reader.tag, 0, backend.rootScope);
+    const place = { memory: backend.parts.memory.privateNumber, offset: buffer * BLOCK_SIZE };
+    const pipes = new PipeReads(backend, directory, place);
+    const { perBackend } = backend.parts.thread.table.region;
+    for (let count = 0; count < Math.min(3, perBackend); count++) pipes.start();
   },
 };
 

@@ -1,8 +1,9 @@
 /** The thread behind testing/casualty.ts. */
+import { copyFileSync } from 'node:fs';
 import { parentPort, workerData } from 'node:worker_threads';
 import { attachInstance } from '../src/instance/instance.js';
 import { BlockReads } from './block-reads.js';
-import { claimScenes, scenes, workerScenes, type Stage } from './casualty-scenes.js';
+import { claimScenes, privateScenes, scenes, workerScenes, type Stage } from './casualty-scenes.js';
 import type { CasualtyInput } from './casualty.js';
 
 const input = workerData as CasualtyInput;
@@ -13,10 +14,15 @@ function sleepForEver(): never {
 
 try {
   const backend = await attachInstance(input.handle);
+  const { database, relation } = input.locator;
+  const directory = `${input.dataDirectory}/base/${database}`;
+  const own = input.isPrivate === true ? { backend: backend.number } : {};
+  if (input.isPrivate === true)
+    copyFileSync(`${directory}/${relation}`, `${directory}/t${backend.number}_${relation}`);
   const stage: Stage = {
     backend,
-    blocks: new BlockReads(backend, input.dataDirectory, input.locator),
-    path: `${input.dataDirectory}/base/${input.locator.database}/${input.locator.relation}`,
+    blocks: new BlockReads(backend, input.dataDirectory, { ...input.locator, ...own }),
+    path: `${directory}/${relation}`,
     directory: input.dataDirectory,
     ioHandle: input.ioHandle,
     armed: false,
@@ -25,7 +31,8 @@ try {
       sleepForEver();
     },
   };
-  const play = scenes[input.scene] ?? workerScenes[input.scene] ?? claimScenes[input.scene];
+  const every = { ...scenes, ...privateScenes, ...workerScenes, ...claimScenes };
+  const play = every[input.scene];
   if (play === undefined) throw new Error('there is no such scene');
   play(stage);
   if (stage.armed) throw new Error('the scene did not come to its place');

@@ -9,6 +9,8 @@ export interface CasualtyInput {
   handle: InstanceHandle;
   dataDirectory: string;
   locator: { database: number; relation: number };
+  /** Its relation is a private one of its own, a copy of that. */
+  isPrivate?: boolean;
   /** For scenes in which it helps with another backend's I/O. */
   ioHandle: number;
 }

@@ -9,7 +9,7 @@ import type { WaitReference } from '../../../src/aio/handle.js';
 import { Ring } from '../../../src/aio/method/io-uring/ring.js';
 import { HandleState } from '../../../src/aio/states.js';
 import { Claim } from '../../../src/buffer/buffer-io.js';
-import type { PENDING } from '../../../src/shmem/wait.js';
+import type { Pending } from '../../../src/shmem/wait.js';
 import type { Backend } from '../../../src/instance/backend.js';
 import { listedBlocks } from '../../../src/read-stream/block-sources.js';
 import { Fork } from '../../../src/smgr/relation.js';
@@ -130,7 +130,7 @@ forEachVariant((variant) => {
     const { bufferIo, pool } = buffers;
     const buffer = pool.pinBlock(reader.tag, 3, a.rootScope);
     bufferIo.claim(buffer);
-    const step = (): true | typeof PENDING => bufferIo.waitForClaim(a.aio.waits, buffer);
+    const step = (): true | Pending => bufferIo.waitForClaim(a.aio.waits, buffer);
     assert.throws(() => a.aio.waits.block(step), /would wait for this thread itself/);
     const { hooks } = a.aio.waits;
     const { checkSupervised } = hooks;
