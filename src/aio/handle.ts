@@ -8,7 +8,8 @@
  *                   goes back to IDLE (`recycle`)
  *   executor        whoever runs the I/O: taken by compare-and-swap, tagged with the generation, so that
  *                   nobody runs an I/O that another runs or that is over; reset by the owner at acquire;
- *                   taken from another executor by the supervisor only, after that thread has ended
+ *                   taken from another executor by the supervisor only, after that thread has ended;
+ *                   given up by an executor that must leave the I/O to its issuer (see reopened.ts)
  *   generation      owner, at reclaim, before the state word goes back to IDLE
  *   deaths          supervisor, while it is the executor
  *   ring, position  executor, before SUBMITTED: the ring that carries the I/O, and where in its submission

@@ -65,6 +65,7 @@ describe('settings', () => {
     assert.equal(settings.effectiveIoConcurrency, 16);
     assert.equal(settings.ioMaxConcurrency, 64);
     assert.equal(settings.sharedBuffers, 16_384);
+    assert.equal(settings.tempBuffers, 1024);
   });
 
   it('D-91: 0 handles are refused, -1 chooses a share of the pool, a positive number is taken', () => {
@@ -83,6 +84,7 @@ describe('settings', () => {
     [{ ioCombineLimit: 0 }, /ioCombineLimit \(8kB \.\. 1024kB\)/],
     [{ ioMaxCombineLimit: '2MB' }, /ioMaxCombineLimit \(8kB \.\. 1024kB\)/],
     [{ sharedBuffers: '64kB' }, /sharedBuffers \(128kB \.\. /],
+    [{ tempBuffers: '792kB' }, /tempBuffers \(800kB \.\. 4194304kB\)/],
     [{ ioMemory: 0 }, /ioMemory \(8kB \.\. /],
     [{ maxBackends: 223 }, /maxBackends \(1 \.\. 222\)/],
     [{ maxFilesPerProcess: 63 }, /maxFilesPerProcess \(64 \.\. /],

@@ -18,6 +18,11 @@ describe('paths of relations', () => {
       relationPath({ ...locator, tablespace: 20000 }, Fork.INIT, 'PG_18_202506291'),
       'pg_tblspc/20000/PG_18_202506291/5/16384_init',
     );
+    assert.equal(relationPath({ ...locator, backend: 3 }, Fork.MAIN, ''), 'base/5/t3_16384');
+    assert.equal(
+      segmentPath(relationPath({ ...locator, backend: 0 }, Fork.FSM, ''), 2),
+      'base/5/t0_16384_fsm.2',
+    );
     assert.equal(segmentPath('base/5/1', 0), 'base/5/1');
     assert.equal(segmentPath('base/5/1', 12), 'base/5/1.12');
   });
