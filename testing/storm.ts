@@ -96,6 +96,7 @@ class Storm {
     this.#instance = await createInstance({
       ioMethod: this.#options.ioMethod,
       sharedBuffers: random.pick(['4MB', '6MB']),
+      tempBuffers: '800kB',
       ioMemory: random.pick(['256kB', '1MB']),
       ioMaxConcurrency: random.pick([1, 2, 5, -1]),
       ioCombineLimit: random.pick(['8kB', '24kB', '64kB']),

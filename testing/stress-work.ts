@@ -1,5 +1,8 @@
-/** What a backend does under stress: reads of all kinds as its seed says, each page checked. */
-import { readFileSync } from 'node:fs';
+/**
+ * What a backend does under stress: reads of all kinds as its seed says, each page checked. Every relation is also
+ * there as a private one of the backend's.
+ */
+import { linkSync, readFileSync } from 'node:fs';
 import { BuffersPinnedError } from '../src/base/buffers-pinned-error.js';
 import { PgaioError } from '../src/base/errors.js';
 import { isOutOfBuffers } from '../src/buffer/pool.js';
@@ -25,11 +28,13 @@ export class StressWork {
   constructor(backend: Backend, random: Random, data: StressData) {
     this.#backend = backend;
     this.#random = random;
-    this.#relations = data.relations.map(({ locator, blocks }) => ({
-      relation: backend.openRelation(data.dataDirectory, locator),
-      blocks,
-      path: `${data.dataDirectory}/base/${locator.database}/${locator.relation}`,
-    }));
+    const directory = data.dataDirectory;
+    this.#relations = data.relations.flatMap(({ locator, blocks }) => {
+      const path = `${directory}/base/${locator.database}/${locator.relation}`;
+      const own = { ...locator, backend: backend.number };
+      linkOnce(path, `${directory}/base/${own.database}/t${own.backend}_${own.relation}`);
+      return [locator, own].map((one) => ({ relation: backend.openRelation(directory, one), blocks, path }));
+    });
   }
 
   /** One operation of a random kind. */
@@ -146,6 +151,15 @@ export class StressWork {
 
   async #closeDescriptors(): Promise<void> {
     this.#backend.parts.vfds.closeDescriptors();
+  }
+}
+
+/** A backend with the same number may have made it. */
+function linkOnce(path: string, link: string): void {
+  try {
+    linkSync(path, link);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
   }
 }
 

@@ -55,6 +55,7 @@ export async function stress(options: StressOptions): Promise<StressResult> {
     ioMethod: options.ioMethod,
     // Small pools and few handles, so that everybody is in everybody's way.
     sharedBuffers: random.pick(['1MB', '2MB']),
+    tempBuffers: '800kB',
     ioMemory: random.pick(['256kB', '1MB']),
     ioMaxConcurrency: random.pick([1, 2, 5, -1]),
     ioCombineLimit: random.pick(['8kB', '24kB', '64kB']),

@@ -297,8 +297,12 @@ forEachVariant((variant) => {
     const io = a.aio.thread.table.handle(op.ioHandle);
     const { takenOver } = a.counters();
     const waiting = waitAsOther({ index: op.ioHandle, generation: op.ioGeneration });
-    assert.equal(io.state, HandleState.STAGED);
+    const row = b.inFlight().find(({ id }) => id === io.index);
     a.aio.exitBatch();
+    assert.deepEqual(
+      [row?.state, row?.referencesLocal, row?.targetDescription],
+      ['STAGED', true, `base/5/t${a.number}_${lastRelation}`],
+    );
     await waiting;
     assert.equal(a.counters().takenOver, takenOver);
     await blocks.finish(op);
