@@ -55,9 +55,12 @@ export class BufferStrategy {
     return this.ring.length;
   }
 
-  /** How many a stream may have pinned. A scan may use the whole ring: it changes nothing that would have to be written. */
+  /**
+   * How many a stream may have pinned ahead. A scan leaves one for its consumer, or each buffer of a small ring would
+   * be found pinned and replaced; who changes pages leaves half for those that have to be written.
+   */
   get pinLimit(): number {
-    return this.kind === 'bulkread' ? this.buffers : Math.max(1, this.buffers >>> 1);
+    return Math.max(1, this.kind === 'bulkread' ? this.buffers - 1 : this.buffers >>> 1);
   }
 
   /** Goes on by one place; the buffer there, or -1. */

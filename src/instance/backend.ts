@@ -71,8 +71,11 @@ export interface StreamOptions<D = undefined> extends RelationOptions {
    * I/O of this backend. Default: true for callbacks of this library. PostgreSQL's READ_STREAM_USE_BATCHING.
    */
   batchMode?: boolean;
-  /** Take buffers from a ring of their own: one made for this stream, or one that others use, too. Default: none. */
-  strategy?: StrategyKind | BufferStrategy;
+  /**
+   * Take buffers from a ring of their own: one made for this stream, or one that others use, too; null: none.
+   * Default: `bulkread` without `nextBlock` if the fork has more blocks than the pool, or else null.
+   */
+  strategy?: StrategyKind | BufferStrategy | null;
   /** Judge page headers only: the cluster keeps no checksums. Default false. */
   noChecksums?: boolean;
   /** A page that is invalid becomes all zero, with a warning. Default: the backend's `zeroDamagedPages`. */
@@ -219,8 +222,11 @@ export class Backend {
   readStream<D = undefined>(relation: SmgrRelation, options: StreamOptions<D> = {}): BufferStream<D> {
     const { nextBlock } = options;
     if (nextBlock !== undefined) return new BufferStream(this.#stream(relation, nextBlock, options, false));
-    const all = sequentialBlocks(0, relation.blockCount(options.fork ?? Fork.MAIN)) as NextBlock<D>;
-    const scan = { full: true, sequential: true, ...options };
+    const blocks = relation.blockCount(options.fork ?? Fork.MAIN);
+    const all = sequentialBlocks(0, blocks) as NextBlock<D>;
+    // What cannot stay in the pool anyway must not push out what is there.
+    const strategy = blocks > this.buffers.pool.region.count ? 'bulkread' : null;
+    const scan: StreamOptions<D> = { full: true, sequential: true, strategy, ...options };
     return new BufferStream(this.#stream(relation, all, scan, false));
   }
 
