@@ -72,7 +72,8 @@ export interface StreamOptions<D = undefined> extends RelationOptions {
    */
   batchMode?: boolean;
   /**
-   * Take buffers from a ring of their own: one made for this stream, or one that others use, too; null: none.
+   * Take buffers from a ring of their own: one made for this stream, or one that others use, too; null: none. Not
+   * for relations that are this backend's own.
    * Default: `bulkread` without `nextBlock` if the fork has more blocks than the pool, or else null.
    */
   strategy?: StrategyKind | BufferStrategy | null;
@@ -253,6 +254,7 @@ export class Backend {
     const ioConcurrency =
       options.ioConcurrency ?? (maintenance ? maintenanceIoConcurrency : effectiveIoConcurrency);
     const deferred = settings.ioMethod === 'sync';
+    const ring = typeof strategy === 'string' ? this.accessStrategy(strategy, { ioConcurrency }) : strategy;
     const streamOptions: ReadStreamOptions<D> = {
       ioConcurrency,
       combineLimit: ioCombineLimit,
@@ -261,7 +263,7 @@ export class Backend {
       deferred,
       advice: deferred && !settings.debugIoDirect && options.sequential !== true,
       mayBlock,
-      strategy: typeof strategy === 'string' ? this.accessStrategy(strategy, { ioConcurrency }) : strategy,
+      strategy: buffers.isPrivate ? null : ring,
       perBufferData: options.perBufferData ?? null,
     };
     const reader = readerOf(buffers, relation, options);
