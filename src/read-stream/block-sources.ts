@@ -1,18 +1,20 @@
 /** Callbacks for streams: which blocks, in which order. */
 import { END_OF_STREAM, type NextBlock } from './stream-options.js';
 
-const batchSafe = new WeakSet<NextBlock<never>>();
+type AnyNextBlock = (data: never) => number;
+
+const batchSafe = new WeakSet<object>();
 
 /**
  * Says that a callback waits for nothing and uses no other I/O of its backend, so that what one look ahead starts
  * may be submitted in one call. PostgreSQL's READ_STREAM_USE_BATCHING.
  */
-export function markBatchSafe<N extends NextBlock<never>>(nextBlock: N): N {
+export function markBatchSafe<N extends AnyNextBlock>(nextBlock: N): N {
   batchSafe.add(nextBlock);
   return nextBlock;
 }
 
-export function isBatchSafe(nextBlock: NextBlock<never>): boolean {
+export function isBatchSafe(nextBlock: object): boolean {
   return batchSafe.has(nextBlock);
 }
 

@@ -36,7 +36,7 @@ export class ReadStream<D = undefined> {
   readonly manager: BufferManager;
   readonly stats: ReadStreamStats;
   private readonly reader: ForkReader;
-  private readonly nextBlock: NextBlock<D>;
+  private readonly nextBlock: (data: D) => number;
   private readonly combineLimit: number;
   private readonly ioMax: number;
   private readonly batchMode: boolean;
@@ -92,7 +92,7 @@ export class ReadStream<D = undefined> {
     this.scope = scope;
     this.pins = new PinAccount(manager, scope);
     this.reader = reader;
-    this.nextBlock = nextBlock;
+    this.nextBlock = nextBlock as (data: D) => number;
     this.batchMode = options.batchMode;
     this.synchronous = options.ioConcurrency === 0;
     this.mayBlock = options.mayBlock;

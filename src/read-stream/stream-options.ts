@@ -9,7 +9,7 @@ export const YIELD = -2;
  * The next block to read, END_OF_STREAM, YIELD, or what `pause` returns. Called ahead of the consumer; must not
  * wait. `data` is the slot that the consumer finds beside this block's buffer.
  */
-export type NextBlock<D = undefined> = (data: D) => number;
+export type NextBlock<D = undefined> = (...data: [D] extends [undefined] ? [] : [data: D]) => number;
 
 export interface ReadStreamOptions<D = undefined> {
   /** Reads in flight; 0: one at a time, executed at once by this thread. */

@@ -138,7 +138,7 @@ export class SmgrRelation {
   prefetch(fork: Fork, block: number, count: number): boolean {
     const addon = loadAddon();
     if (addon === null || this.#smgr.direct) return false;
-    const vfd = this.#openSegment(fork, Math.floor(block / SEGMENT_BLOCKS), true) as Vfd;
+    const vfd = this.#segments(fork).open(Math.floor(block / SEGMENT_BLOCKS), true) as Vfd;
     const position = (block % SEGMENT_BLOCKS) * BLOCK_SIZE;
     return (
       addon.fadvise(this.#smgr.vfds.useOrThrow(vfd), position, count * BLOCK_SIZE, FileAdvice.WILL_NEED) === 0
