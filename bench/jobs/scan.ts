@@ -1,5 +1,5 @@
 /** Scanning a part of the benchmark's table, in whichever thread. */
-import { END_OF_STREAM, type Backend, type NextBlock } from '../../src/index.js';
+import { END_OF_STREAM, markBatchSafe, type Backend, type NextBlock } from '../../src/index.js';
 import { PENDING } from '../../src/shmem/wait.js';
 import type { SmgrRelation } from '../../src/smgr/smgr.js';
 import { seededRandom } from '../../testing/random.js';
@@ -17,8 +17,8 @@ export function blockSource({ random, blocks }: ScanOrder): BlockSource {
   const order = random ? shuffled(blocks) : null;
   return (from, end) => {
     let at = from;
-    if (order === null) return () => (at < end ? at++ : END_OF_STREAM);
-    return () => (at < end ? order[at++]! : END_OF_STREAM);
+    if (order === null) return markBatchSafe(() => (at < end ? at++ : END_OF_STREAM));
+    return markBatchSafe(() => (at < end ? order[at++]! : END_OF_STREAM));
   };
 }
 

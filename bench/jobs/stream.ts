@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { createReadStream } from 'node:fs';
 import type { InstanceSettings } from '../../src/base/settings.js';
-import { createInstance, type Backend } from '../../src/index.js';
+import { createInstance, type Backend, type NextBlock } from '../../src/index.js';
 import type { SmgrRelation } from '../../src/smgr/smgr.js';
 import { drop } from '../data/page-cache.js';
 import type { BenchTable } from '../data/table.js';
@@ -92,7 +92,7 @@ async function checkScan(
   backend: Backend,
   relation: SmgrRelation,
   table: BenchTable,
-  nextBlock: () => number,
+  nextBlock: NextBlock,
 ): Promise<number> {
   const check = new PageCheck(table);
   for await (const buffer of backend.readStream(relation, { nextBlock }))

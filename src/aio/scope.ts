@@ -29,6 +29,8 @@ export class Scope {
   #open = true;
   /** Buffer pins that belong to this scope; kept by the buffer manager. */
   pinCount = 0;
+  /** Those of them that streams have pinned ahead, in the shared pool and in the private one; kept by the streams. */
+  readonly lookAheadPins: [number, number] = [0, 0];
 
   constructor(keeper: ScopeKeeper, parent: Scope | null) {
     this.#keeper = keeper;

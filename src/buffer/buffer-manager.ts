@@ -23,6 +23,7 @@ import { Claim, type BufferIo } from './buffer-io.js';
 import { makeForkTag, type ForkTag } from './descriptor.js';
 import type { PageSettings } from './page-damage.js';
 import { isOutOfBuffers, type BufferPool } from './pool.js';
+import type { BufferStrategy } from './strategy.js';
 
 /** Blocks in one memory of the pool: 4 GiB. */
 export const MEMORY_BLOCKS = 524_288;
@@ -59,6 +60,14 @@ export class ReadBuffersOperation {
   /** Blocks in the I/O in flight. */
   issued = 0;
   readonly result: AioReturn = new AioReturn();
+  /** The ring that new buffers come from. Like the next two, kept from one `begin` to the next. */
+  strategy: BufferStrategy | null = null;
+  /** The I/O is executed by the thread that starts it. */
+  synchronous = false;
+  /** `start` only pins, and the first I/O is started by `wait`: for methods that would execute it at once. */
+  deferred = false;
+  /** A `wait` had to sleep, or to start an I/O. */
+  waited = false;
 
   begin(
     reader: ForkReader,
@@ -80,6 +89,12 @@ export class ReadBuffersOperation {
     this.pinned = forwarded;
     this.inFlight = false;
     this.foreign = false;
+    this.waited = false;
+  }
+
+  /** Blocks are missing yet: `wait` must be called before the buffers are used. */
+  get needsWait(): boolean {
+    return this.done < this.count;
   }
 
   buffer(at: number): number {
@@ -160,13 +175,18 @@ export class BufferManager implements ScopedResources {
 
   /**
    * Step: starts reading up to `wanted` blocks. Afterwards `op.count` says how many blocks the operation is
-   * about (at least one), and `op.inFlight` whether it must be waited for. Buffers pinned behind those are
+   * about (at least one), and `op.needsWait` whether it must be waited for. Buffers pinned behind those are
    * counted by `op.pinned`; pass them to the next operation as forwarded, or unpin them.
    */
   start(op: ReadBuffersOperation, wanted: number): true | Pending {
-    if (!this.#pinRange(op, wanted)) return true;
+    const missing = this.#pinRange(op, wanted);
+    if (missing === 0) return true;
+    if (op.deferred) {
+      op.count = missing;
+      return true;
+    }
     for (;;) {
-      const issued = this.#issue(op, op.pinned);
+      const issued = this.#issue(op, missing);
       if (issued === PENDING) return PENDING;
       if (issued > 0) {
         op.count = issued;
@@ -175,8 +195,8 @@ export class BufferManager implements ScopedResources {
     }
   }
 
-  /** Pins from where the operation stands; false when its first block is a hit, and nothing is to be read. */
-  #pinRange(op: ReadBuffersOperation, wanted: number): boolean {
+  /** Pins from where the operation stands; returns how many blocks are to be read, 0 when the first is a hit. */
+  #pinRange(op: ReadBuffersOperation, wanted: number): number {
     const { pool } = this;
     const { tag } = op.reader;
     for (let at = 0; at < wanted; at++) {
@@ -184,24 +204,25 @@ export class BufferManager implements ScopedResources {
       if (at < op.pinned) {
         valid = this.bufferIo.isValid(op.buffer(at));
       } else {
-        if (!this.#pinNext(op, tag, at)) return true; // a shorter read: nobody waits with pins in hand for others' pins
+        if (!this.#pinNext(op, tag, at)) return at; // a shorter read: nobody waits with pins in hand for others' pins
         valid = pool.foundValid;
       }
       if (!valid) continue;
-      if (at > 0) return true; // a hit ends the run; its pin is forwarded
+      if (at > 0) return at; // a hit ends the run; its pin is forwarded
       op.count = 1;
       op.done = 1;
       this.hits++;
-      return false;
+      return 0;
     }
-    return true;
+    return wanted;
   }
 
   /** False when the pool has no buffer to give and the operation has some already. */
   #pinNext(op: ReadBuffersOperation, tag: ForkTag, at: number): boolean {
     for (;;) {
       try {
-        op.buffers[(op.first + at) & op.mask] = this.pool.pinBlock(tag, (op.block + at) | 0, op.scope);
+        const block = (op.block + at) | 0;
+        op.buffers[(op.first + at) & op.mask] = this.pool.pinBlock(tag, block, op.scope, op.strategy);
         op.pinned = at + 1;
         return true;
       } catch (error) {
@@ -239,6 +260,7 @@ export class BufferManager implements ScopedResources {
     this.misses += count;
     io.setMemory(this.#firstMemory + memory);
     if (this.isPrivate) io.setFlag(HandleFlag.REFERENCES_LOCAL);
+    if (op.synchronous) io.setFlag(HandleFlag.SYNCHRONOUS);
     for (let at = 0; at < count; at++) {
       const buffer = op.buffer(op.done + at);
       this.#claimed[at] = buffer;
@@ -279,23 +301,31 @@ export class BufferManager implements ScopedResources {
 
   // --- waiting -----------------------------------------------------------------------------------
 
-  /** Step: until all of the operation's blocks are there. Throws what went wrong with its own reads. */
-  wait(op: ReadBuffersOperation): true | Pending {
+  /**
+   * Step: until all of the operation's blocks are there. Returns whether it really had to wait: to sleep, or to
+   * start an I/O, the first of a deferred operation or one more after a partial read. Throws what went wrong
+   * with its own reads.
+   */
+  wait(op: ReadBuffersOperation): boolean | Pending {
     for (;;) {
       if (op.inFlight) {
-        if (this.aio.waitFor(op.ioHandle, op.ioGeneration) === PENDING) return PENDING;
+        if (this.aio.waitFor(op.ioHandle, op.ioGeneration) === PENDING) {
+          op.waited = true;
+          return PENDING;
+        }
         op.inFlight = false;
         if (op.foreign) this.#finishJoin(op);
         else this.#finishOwn(op);
       }
-      if (op.done >= op.count) return true;
+      if (op.done >= op.count) return op.waited;
+      op.waited = true;
       if (this.#issue(op, op.count) === PENDING) return PENDING;
     }
   }
 
-  /** Whether `wait` would return at once. */
-  isReady(op: ReadBuffersOperation): boolean {
-    return !op.inFlight || this.aio.thread.table.isDone(op.ioHandle, op.ioGeneration);
+  /** Tells the kernel that the operation's blocks will be read soon; false when it cannot be told. */
+  advise(op: ReadBuffersOperation): boolean {
+    return op.reader.relation.prefetch(op.reader.fork, op.block, op.count);
   }
 
   /** Somebody else's failure is not ours: what is not there is read again. */
@@ -322,6 +352,9 @@ export class BufferManager implements ScopedResources {
   }
 
   releaseScope(scope: Scope, failed: boolean): void {
+    const which = this.isPrivate ? 1 : 0;
+    this.pool.lookAheadPins -= scope.lookAheadPins[which];
+    scope.lookAheadPins[which] = 0;
     if (scope.pinCount === 0) return;
     let released = 0;
     for (const buffer of [...this.pool.pins.ofScope(scope)]) {

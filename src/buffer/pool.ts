@@ -22,7 +22,7 @@ import { fail } from '../base/assert.js';
 import { PgaioError } from '../base/errors.js';
 import { CACHE_LINE_WORDS } from '../shmem/layout.js';
 import type { SegmentPlan } from '../shmem/segment.js';
-import type { Slots } from '../shmem/slots.js';
+import { SlotStatus, type Slots } from '../shmem/slots.js';
 import { lockSpin, unlockSpin } from '../shmem/spin-lock.js';
 import type { SharedWords } from '../shmem/words.js';
 import type { WordAtomics } from '../native/atomics.js';
@@ -41,6 +41,7 @@ import {
 } from './descriptor.js';
 import { Holding, holdingsOf, planHoldings, type HoldingsRegion } from './holdings.js';
 import { PrivatePins } from './private-pins.js';
+import type { BufferStrategy } from './strategy.js';
 
 const { state: STATE, next: NEXT, block: BLOCK, relation: RELATION } = DescriptorLayout.at;
 const {
@@ -97,6 +98,8 @@ export class BufferPool {
   /** Whether the buffer that the last `pinBlock` returned holds its page. */
   foundValid = false;
   evictions = 0;
+  /** Buffers that streams of this backend have pinned ahead of their consumers: kept by those, see `pinLimit`. */
+  lookAheadPins = 0;
 
   // Plain private fields: `#` ones cost a brand check in each of the hottest functions of the library.
   private readonly array: Int32Array;
@@ -111,6 +114,7 @@ export class BufferPool {
   private readonly clockRun: number;
   /** What this slot has of each buffer. */
   private readonly holdings: Uint8Array;
+  private sharePins = 1;
   private handPosition = 0;
   private handLeft = 0;
 
@@ -129,6 +133,30 @@ export class BufferPool {
     this.holdings = holdingsOf(slots.words, region.holdings, slots.region.maxBackends, slot);
     this.pins = new PrivatePins(region.count);
     this.entries = this.pins.entries;
+    this.refreshPinLimit();
+  }
+
+  /**
+   * How many buffers all streams of this backend together may have pinned ahead of their consumers: the pool's
+   * fair share, one more than there are backends sharing it. PostgreSQL's GetPinLimit, which divides by the
+   * backends that there may be. As of when it was last looked at.
+   */
+  get pinLimit(): number {
+    return this.sharePins;
+  }
+
+  /** Looks how many backends there are. Reads one word of each possible one: not for every block. */
+  refreshPinLimit(): void {
+    let backends = 0;
+    for (let slot = 0; slot < this.slots.region.maxBackends; slot++) {
+      if (this.slots.status(slot) !== SlotStatus.FREE) backends++;
+    }
+    this.sharePins = Math.max(1, Math.floor(this.region.count / (Math.max(1, backends) + 1)));
+  }
+
+  /** The block that a pinned buffer holds. */
+  blockOf(buffer: number): number {
+    return (this.array[this.base(buffer) + BLOCK] as number) >>> 0;
   }
 
   /** First word of a buffer's descriptor. */
@@ -141,18 +169,19 @@ export class BufferPool {
    * whether the page is there. Throws when every buffer is pinned. `block` is the block number's 32 bits,
    * signed, as shared memory holds them.
    */
-  pinBlock(tag: ForkTag, block: number, scope: Scope): number {
-    const buffer = this.lookup(tag, block, scope);
-    return buffer === NOT_FOUND ? this.allocate(tag, block, scope) : buffer;
+  pinBlock(tag: ForkTag, block: number, scope: Scope, strategy: BufferStrategy | null = null): number {
+    const buffer = this.lookup(tag, block, scope, strategy === null ? USAGE_MAX : USAGE_ONE);
+    return buffer === NOT_FOUND ? this.allocate(tag, block, scope, strategy) : buffer;
   }
 
   /**
-   * Pins the buffer of a block if it is in the pool; -1 when not, or when in doubt.
+   * Pins the buffer of a block if it is in the pool; -1 when not, or when in doubt. The usage count rises up
+   * to `usageLimit`: by a strategy's use, from 0 to 1 only.
    *
    * What nearly every hit does stands here in one piece, because V8 does not inline all of it otherwise (a
    * third of a hit): no pin of ours yet, the swap succeeds, the tag is the block's.
    */
-  lookup(tag: ForkTag, block: number, scope: Scope): number {
+  lookup(tag: ForkTag, block: number, scope: Scope, usageLimit: number = USAGE_MAX): number {
     const { array, entries, holdings } = this;
     const { relation } = tag;
     let link = array[this.buckets + ((block + tag.hashBase) & this.bucketMask)] as number;
@@ -162,7 +191,7 @@ export class BufferPool {
       // Two words tell nearly all blocks apart; the whole tag is compared once it cannot change.
       if (array[base + BLOCK] === block && array[base + RELATION] === relation) {
         const state = array[base + STATE] as number; // validated by the swap
-        const pinned = (state & USAGE_MASK) < USAGE_MAX ? state + (USAGE_ONE + PIN_ONE) : state + PIN_ONE;
+        const pinned = (state & USAGE_MASK) < usageLimit ? state + (USAGE_ONE + PIN_ONE) : state + PIN_ONE;
         const unpinned = entries[buffer * 2] === 0 && (state & TAG_VALID) !== 0;
         if (unpinned && this.compareExchange(base + STATE, state, pinned) === state) {
           holdings[buffer] = Holding.PINNED;
@@ -175,7 +204,7 @@ export class BufferPool {
           }
           this.dropShared(buffer, base);
         }
-        if (this.pinIf(buffer, base, tag, block, scope)) return buffer;
+        if (this.pinIf(buffer, base, tag, block, scope, usageLimit)) return buffer;
       }
       link = array[base + NEXT] as number;
     }
@@ -183,10 +212,17 @@ export class BufferPool {
   }
 
   /** Pins a buffer that seems to be the block's, if it is. */
-  private pinIf(buffer: number, base: number, tag: ForkTag, block: number, scope: Scope): boolean {
+  private pinIf(
+    buffer: number,
+    base: number,
+    tag: ForkTag,
+    block: number,
+    scope: Scope,
+    usageLimit: number,
+  ): boolean {
     const { array, pins } = this;
     const own = pins.count(buffer) !== 0; // then our own pin keeps the tag as it is
-    const state = own ? (array[base + STATE] as number) : this.tryPinShared(buffer, base);
+    const state = own ? (array[base + STATE] as number) : this.tryPinShared(buffer, base, usageLimit);
     if (state === 0) return false;
     if (!this.isTagged(base, tag, block)) {
       if (!own) this.dropShared(buffer, base);
@@ -209,12 +245,12 @@ export class BufferPool {
   }
 
   /** Adds a shared pin if the tag is valid, and raises the usage count; the new state, or 0. */
-  private tryPinShared(buffer: number, base: number): number {
+  private tryPinShared(buffer: number, base: number, usageLimit: number): number {
     const { array, holdings } = this;
     let state = array[base + STATE] as number; // validated by the swap
     for (;;) {
       if ((state & TAG_VALID) === 0) return 0;
-      const pinned = (state & USAGE_MASK) < USAGE_MAX ? state + (USAGE_ONE + PIN_ONE) : state + PIN_ONE;
+      const pinned = (state & USAGE_MASK) < usageLimit ? state + (USAGE_ONE + PIN_ONE) : state + PIN_ONE;
       const seen = this.compareExchange(base + STATE, state, pinned);
       if (seen === state) {
         holdings[buffer] = Holding.PINNED;
@@ -245,8 +281,8 @@ export class BufferPool {
 
   // --- giving a block a buffer -------------------------------------------------------------------
 
-  private allocate(tag: ForkTag, block: number, scope: Scope): number {
-    const victim = this.takeVictim();
+  private allocate(tag: ForkTag, block: number, scope: Scope, strategy: BufferStrategy | null): number {
+    const victim = strategy === null ? this.takeVictim() : this.takeFromRing(strategy);
     const base = this.base(victim);
     const { array } = this;
     array[base + BLOCK] = block;
@@ -257,7 +293,8 @@ export class BufferPool {
     const bucket = this.buckets + ((block + tag.hashBase) & this.bucketMask);
     array[base + BUCKET] = bucket;
     const lock = this.lockPartition(bucket);
-    const present = this.findLocked(bucket, tag, block, scope);
+    const usageLimit = strategy === null ? USAGE_MAX : USAGE_ONE;
+    const present = this.findLocked(bucket, tag, block, scope, usageLimit);
     if (present !== NOT_FOUND) {
       this.unlockPartition(lock);
       this.dropShared(victim, base); // the victim goes back untagged
@@ -272,13 +309,13 @@ export class BufferPool {
     return victim;
   }
 
-  private findLocked(bucket: number, tag: ForkTag, block: number, scope: Scope): number {
+  private findLocked(bucket: number, tag: ForkTag, block: number, scope: Scope, usageLimit: number): number {
     const { array } = this;
     for (let link = array[bucket] as number; link !== 0;) {
       const base = this.base(link - 1);
       if (this.isTagged(base, tag, block)) {
         // The tags of a chain's buffers do not change under this lock, so the pin cannot fail.
-        if (!this.pinIf(link - 1, base, tag, block, scope))
+        if (!this.pinIf(link - 1, base, tag, block, scope, usageLimit))
           fail(`buffer ${link - 1} is in a chain without a valid tag`);
         return link - 1;
       }
@@ -298,6 +335,24 @@ export class BufferPool {
       if (this.tryTake(visits % this.region.count)) return visits % this.region.count;
     }
     return this.allPinned();
+  }
+
+  /** The ring's next buffer if only the ring has used it since, or else a victim that takes its place there. */
+  private takeFromRing(strategy: BufferStrategy): number {
+    const buffer = strategy.advance();
+    if (buffer >= 0 && this.tryReuse(buffer)) return buffer;
+    const victim = this.takeVictim();
+    strategy.replace(victim);
+    return victim;
+  }
+
+  private tryReuse(buffer: number): boolean {
+    const base = this.base(buffer);
+    const state = this.array[base + STATE] as number; // validated by the swaps
+    if ((state & PIN_MASK) !== 0 || (state & USAGE_MASK) > USAGE_ONE) return false;
+    return (state & TAG_VALID) === 0
+      ? this.tryTakeUntagged(buffer, base, state)
+      : this.tryEvict(buffer, base, USAGE_ONE);
   }
 
   private tick(): number {
@@ -322,7 +377,12 @@ export class BufferPool {
       if (seen === state) return false;
       state = seen;
     }
-    if ((state & TAG_VALID) !== 0) return this.tryEvict(buffer, base);
+    return (state & TAG_VALID) === 0
+      ? this.tryTakeUntagged(buffer, base, state)
+      : this.tryEvict(buffer, base, 0);
+  }
+
+  private tryTakeUntagged(buffer: number, base: number, state: number): boolean {
     const { holdings } = this;
     if (this.compareExchange(base + STATE, state, PIN_ONE) !== state) return false;
     holdings[buffer] = Holding.PINNED;
@@ -330,13 +390,16 @@ export class BufferPool {
   }
 
   /** Takes the buffer out of its chain if nobody has pinned it. The tag is read again under the lock. */
-  private tryEvict(buffer: number, base: number): boolean {
+  private tryEvict(buffer: number, base: number, usageLimit: number): boolean {
     const { array } = this;
     const bucket = array[base + BUCKET] as number; // checked again under the lock
     const lock = this.lockPartition(bucket);
     const state = this.words.load(base + STATE);
     const evictable =
-      (state & TAG_VALID) !== 0 && (state & (PIN_MASK | USAGE_MASK)) === 0 && array[base + BUCKET] === bucket;
+      (state & TAG_VALID) !== 0 &&
+      (state & PIN_MASK) === 0 &&
+      (state & USAGE_MASK) <= usageLimit &&
+      array[base + BUCKET] === bucket;
     const taken = evictable && this.takeOut(bucket, buffer, base, state);
     this.unlockPartition(lock);
     if (taken) this.evictions++;

@@ -15,9 +15,11 @@ import { PageSettings, ReadFlag } from '../buffer/page-damage.js';
 import { PinnedBuffer } from '../buffer/pinned-buffer.js';
 import { BufferPool } from '../buffer/pool.js';
 import { PrivatePool } from '../buffer/private-pool.js';
+import { BufferStrategy, type StrategyKind, type StrategySize } from '../buffer/strategy.js';
 import { BufferStream } from '../read-stream/buffer-stream.js';
-import { sequentialBlocks } from '../read-stream/block-sources.js';
-import { ReadStream, type NextBlock, type ReadStreamOptions } from '../read-stream/read-stream.js';
+import { isBatchSafe, sequentialBlocks } from '../read-stream/block-sources.js';
+import { ReadStream } from '../read-stream/read-stream.js';
+import type { NextBlock, ReadStreamOptions } from '../read-stream/stream-options.js';
 import { VisibilityMap } from '../read-stream/visibility-map.js';
 import { IoMemory } from '../shmem/io-memory.js';
 import { currentThreadIdentity, threadMayBeAlive } from '../shmem/thread-identity.js';
@@ -39,13 +41,42 @@ export interface RelationOptions {
   fork?: Fork;
 }
 
-export interface StreamOptions extends RelationOptions {
+export interface StreamOptions<D = undefined> extends RelationOptions {
   /** Called for each block to read, ahead of the consumer. Default: all blocks of the fork, in order. */
-  nextBlock?: NextBlock;
+  nextBlock?: NextBlock<D>;
+  /**
+   * Makes a slot for what the callback has to say about a block. The callback gets the block's slot to fill in,
+   * the consumer finds it in `stream.data` until it asks for the next buffer. Called once a slot: they are used
+   * again. Default: no data.
+   */
+  perBufferData?: () => D;
   /** Where pins belong. Default: the backend's own scope. */
   scope?: Scope;
-  /** Reads in flight. Default: `effectiveIoConcurrency`. */
+  /** Reads in flight; 0: one at a time, executed by this thread. Default: `effectiveIoConcurrency`. */
   ioConcurrency?: number;
+  /** Maintenance work: the default is `maintenanceIoConcurrency`. PostgreSQL's READ_STREAM_MAINTENANCE. */
+  maintenance?: boolean;
+  /**
+   * All of something will be read: begin with full-sized I/Os, instead of the assumption that all is cached.
+   * Default: true without `nextBlock`. PostgreSQL's READ_STREAM_FULL.
+   */
+  full?: boolean;
+  /**
+   * The blocks come in order, so the kernel needs no advice (which is given by method `sync` only, and not without
+   * the addon). Default: true without `nextBlock`. PostgreSQL's READ_STREAM_SEQUENTIAL.
+   */
+  sequential?: boolean;
+  /**
+   * Submit what one look ahead starts in one call. The callback must then not wait for anything, and not use other
+   * I/O of this backend. Default: true for callbacks of this library. PostgreSQL's READ_STREAM_USE_BATCHING.
+   */
+  batchMode?: boolean;
+  /**
+   * Take buffers from a ring of their own: one made for this stream, or one that others use, too; null: none. Not
+   * for relations that are this backend's own.
+   * Default: `bulkread` without `nextBlock` if the fork has more blocks than the pool, or else null.
+   */
+  strategy?: StrategyKind | BufferStrategy | null;
   /** Judge page headers only: the cluster keeps no checksums. Default false. */
   noChecksums?: boolean;
   /** A page that is invalid becomes all zero, with a warning. Default: the backend's `zeroDamagedPages`. */
@@ -189,29 +220,63 @@ export class Backend {
   }
 
   /** A stream over a relation's blocks: `for await (const buffer of backend.readStream(relation))`. */
-  readStream(relation: SmgrRelation, options: StreamOptions = {}): BufferStream {
-    const source = options.nextBlock ?? sequentialBlocks(0, relation.blockCount(options.fork ?? Fork.MAIN));
-    return new BufferStream(source, (next) => this.rawReadStream(relation, next, options));
+  readStream<D = undefined>(relation: SmgrRelation, options: StreamOptions<D> = {}): BufferStream<D> {
+    const { nextBlock } = options;
+    if (nextBlock !== undefined) return new BufferStream(this.#stream(relation, nextBlock, options, false));
+    const blocks = relation.blockCount(options.fork ?? Fork.MAIN);
+    const all = sequentialBlocks(0, blocks) as NextBlock<D>;
+    // What cannot stay in the pool anyway must not push out what is there.
+    const strategy = blocks > this.buffers.pool.region.count ? 'bulkread' : null;
+    const scan: StreamOptions<D> = { full: true, sequential: true, strategy, ...options };
+    return new BufferStream(this.#stream(relation, all, scan, false));
   }
 
   /** A stream whose buffers are numbers, for threads that block: no object and no promise a block. */
-  rawReadStream(relation: SmgrRelation, nextBlock: NextBlock, options: StreamOptions = {}): ReadStream {
+  rawReadStream<D = undefined>(
+    relation: SmgrRelation,
+    nextBlock: NextBlock<D>,
+    options: StreamOptions<D> = {},
+  ): ReadStream<D> {
+    return this.#stream(relation, nextBlock, options, true);
+  }
+
+  #stream<D>(
+    relation: SmgrRelation,
+    nextBlock: NextBlock<D>,
+    options: StreamOptions<D>,
+    mayBlock: boolean,
+  ): ReadStream<D> {
     this.#assertOpen();
-    const { settings } = this.parts.memory.handle;
-    const streamOptions: ReadStreamOptions = {
-      ioConcurrency: options.ioConcurrency ?? settings.effectiveIoConcurrency,
-      combineLimit: settings.ioCombineLimit,
-      full: options.nextBlock === undefined,
-      batch: true,
-    };
     const buffers = this.buffersOf(relation);
-    return new ReadStream(
-      buffers,
-      readerOf(buffers, relation, options),
-      options.scope ?? this.rootScope,
-      nextBlock,
-      streamOptions,
-    );
+    const { settings } = this.parts.memory.handle;
+    const { effectiveIoConcurrency, maintenanceIoConcurrency, ioCombineLimit } = settings;
+    const { maintenance = false, strategy = null } = options;
+    const ioConcurrency =
+      options.ioConcurrency ?? (maintenance ? maintenanceIoConcurrency : effectiveIoConcurrency);
+    const deferred = settings.ioMethod === 'sync';
+    const ring = typeof strategy === 'string' ? this.accessStrategy(strategy, { ioConcurrency }) : strategy;
+    const streamOptions: ReadStreamOptions<D> = {
+      ioConcurrency,
+      combineLimit: ioCombineLimit,
+      full: options.full ?? false,
+      batchMode: options.batchMode ?? isBatchSafe(nextBlock),
+      deferred,
+      advice: deferred && !settings.debugIoDirect && options.sequential !== true,
+      mayBlock,
+      strategy: buffers.isPrivate ? null : ring,
+      perBufferData: options.perBufferData ?? null,
+    };
+    const reader = readerOf(buffers, relation, options);
+    return new ReadStream(buffers, reader, options.scope ?? this.rootScope, nextBlock, streamOptions);
+  }
+
+  /** A ring of buffers for work that touches each block once; see `StrategyKind`. */
+  accessStrategy(kind: StrategyKind, size: Partial<StrategySize> = {}): BufferStrategy {
+    const { effectiveIoConcurrency, ioCombineLimit } = this.parts.memory.handle.settings;
+    const { pool } = this.buffers;
+    pool.refreshPinLimit();
+    const whole = { ioConcurrency: effectiveIoConcurrency, combineLimit: ioCombineLimit, ...size };
+    return new BufferStrategy(kind, pool, whole);
   }
 
   /** The pool that a relation is read through. Throws when it is private to another backend. */
@@ -258,7 +323,7 @@ export class Backend {
     if (block >>> 0 !== block) throw new RangeError(`${block} is not a block number`);
     let given = false;
     const nextBlock = (): number => (given ? -1 : ((given = true), block));
-    const stream = this.rawReadStream(relation, nextBlock, { ...options, nextBlock });
+    const stream = this.#stream(relation, nextBlock, { ...options, ioConcurrency: 1 }, false);
     const buffer = await this.aio.waits.until(() => stream.next());
     return new PinnedBuffer(stream.manager, stream.scope, buffer, block);
   }
@@ -520,7 +585,7 @@ export class Backend {
   }
 }
 
-function readerOf(buffers: BufferManager, relation: SmgrRelation, options: StreamOptions): ForkReader {
+function readerOf<D>(buffers: BufferManager, relation: SmgrRelation, options: StreamOptions<D>): ForkReader {
   const flags =
     (options.noChecksums === true ? ReadFlag.NO_CHECKSUMS : 0) |
     (options.zeroOnError === true ? ReadFlag.ZERO_ON_ERROR : 0) |

@@ -1,6 +1,6 @@
 /** Which blocks a bitmap scan reads: heapam.c's bitmapheap_stream_read_next. */
-import { listedBlocks } from './block-sources.js';
-import { END_OF_STREAM, type NextBlock } from './read-stream.js';
+import { isBatchSafe, listedBlocks, markBatchSafe } from './block-sources.js';
+import { END_OF_STREAM, type NextBlock } from './stream-options.js';
 
 /**
  * The blocks of a list that ascends, without repetition, with gaps. They are read as far ahead as the stream likes, neighbours in one I/O. The stream
@@ -9,7 +9,7 @@ import { END_OF_STREAM, type NextBlock } from './read-stream.js';
 export function bitmapBlocks(blocks: Uint32Array | Iterable<number>): NextBlock {
   const next = listedBlocks(blocks);
   let last = -1;
-  return () => {
+  const nextBlock = (): number => {
     const block = next();
     if (block === END_OF_STREAM) return END_OF_STREAM;
     if (block <= last)
@@ -17,4 +17,5 @@ export function bitmapBlocks(blocks: Uint32Array | Iterable<number>): NextBlock 
     last = block;
     return block;
   };
+  return isBatchSafe(next) ? markBatchSafe(nextBlock) : nextBlock;
 }

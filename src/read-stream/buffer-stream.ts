@@ -1,12 +1,15 @@
 /**
  * A read stream for event loops: `for await` over pinned buffers. Each buffer is pinned for its turn of the
  * loop and released when the next is asked for. Leaving the loop early releases everything at once, without
- * waiting for reads in flight.
+ * waiting for reads in flight. While it is paused a loop ends as at the end of the stream; after `resume`, a new
+ * loop goes on where that one ended.
  */
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { PENDING } from '../shmem/wait.js';
 import { PinnedBuffer } from '../buffer/pinned-buffer.js';
-import { END_OF_STREAM, type ReadStream, type ReadStreamStats } from './read-stream.js';
+import { type ReadStream } from './read-stream.js';
+import { END_OF_STREAM } from './stream-options.js';
+import type { ReadStreamStats } from './stream-stats.js';
 
 /** Over cached blocks the loop would never turn by itself: after this long, timers and sockets get their turn. */
 const YIELD_MILLIS = 4;
@@ -15,22 +18,29 @@ const CLOCK_STRIDE = 256;
 
 const DONE: IteratorResult<PinnedBuffer, undefined> = { value: undefined, done: true };
 
-export class BufferStream implements AsyncIterableIterator<PinnedBuffer, undefined> {
-  readonly #stream: ReadStream;
-  readonly #blocks: BlockQueue;
+export class BufferStream<D = undefined> implements AsyncIterableIterator<PinnedBuffer, undefined> {
+  readonly #stream: ReadStream<D>;
   #current: PinnedBuffer | null = null;
   #untilClock = CLOCK_STRIDE;
   #turnStarted = performance.now();
   readonly #step = (): number | typeof PENDING => this.#stream.next();
 
-  /** `makeStream` is given the callback to call in place of the user's, which notes the block numbers. */
-  constructor(nextBlock: () => number, makeStream: (nextBlock: () => number) => ReadStream) {
-    this.#blocks = new BlockQueue(nextBlock);
-    this.#stream = makeStream(this.#blocks.next);
+  constructor(stream: ReadStream<D>) {
+    this.#stream = stream;
   }
 
   get stats(): ReadStreamStats {
     return this.#stream.stats;
+  }
+
+  /** Blocks that the stream looks ahead at present, and that it combines into one I/O. */
+  get distance(): { lookAhead: number; combine: number } {
+    return this.#stream.distance;
+  }
+
+  /** What the callback stored for the buffer that was returned last; the slot is used again after the next pull. */
+  get data(): D {
+    return this.#stream.data;
   }
 
   [Symbol.asyncIterator](): this {
@@ -78,7 +88,8 @@ export class BufferStream implements AsyncIterableIterator<PinnedBuffer, undefin
 
   #deliver(buffer: number): IteratorResult<PinnedBuffer, undefined> {
     if (buffer === END_OF_STREAM) return DONE;
-    this.#current = new PinnedBuffer(this.#stream.manager, this.#stream.scope, buffer, this.#blocks.take());
+    const { manager, scope } = this.#stream;
+    this.#current = new PinnedBuffer(manager, scope, buffer, manager.pool.blockOf(buffer));
     return { value: this.#current, done: false };
   }
 
@@ -88,49 +99,33 @@ export class BufferStream implements AsyncIterableIterator<PinnedBuffer, undefin
     this.#current = null;
   }
 
+  /**
+   * Ends the stream for now: what it has read ahead still comes, then a loop ends. Also for the block callback,
+   * which then returns what this returns.
+   */
+  pause(): typeof END_OF_STREAM {
+    return this.#stream.pause();
+  }
+
+  /** Goes on behind the last block before `pause`. Does nothing if the stream is not paused. */
+  resume(): void {
+    this.#stream.resume();
+  }
+
+  /** Forgets what was read ahead, and the end: the callback is asked again. The buffer in use stays. */
+  reset(): void {
+    this.#stream.reset();
+  }
+
   /** Called when a loop is left early. */
   return(): Promise<IteratorResult<PinnedBuffer, undefined>> {
     this.close();
     return Promise.resolve(DONE);
   }
 
-  /** Releases everything. */
+  /** Releases everything, for good. */
   close(): void {
     this.#releaseCurrent();
     this.#stream.close();
-  }
-}
-
-/** Numbers of the blocks that the callback named and the consumer has not got yet, in order. */
-class BlockQueue {
-  readonly #source: () => number;
-  #blocks = new Float64Array(64);
-  #head = 0;
-  #tail = 0;
-
-  constructor(source: () => number) {
-    this.#source = source;
-  }
-
-  readonly next = (): number => {
-    const block = this.#source();
-    if (block === END_OF_STREAM) return block;
-    if (this.#tail - this.#head === this.#blocks.length) this.#grow();
-    this.#blocks[this.#tail++ & (this.#blocks.length - 1)] = block;
-    return block;
-  };
-
-  take(): number {
-    return this.#blocks[this.#head++ & (this.#blocks.length - 1)] as number;
-  }
-
-  #grow(): void {
-    const larger = new Float64Array(this.#blocks.length * 2);
-    const count = this.#tail - this.#head;
-    for (let at = 0; at < count; at++)
-      larger[at] = this.#blocks[(this.#head + at) & (this.#blocks.length - 1)] as number;
-    this.#blocks = larger;
-    this.#head = 0;
-    this.#tail = count;
   }
 }

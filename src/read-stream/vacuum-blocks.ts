@@ -1,5 +1,6 @@
 /** Which blocks of a heap VACUUM reads: vacuumlazy.c's heap_vac_scan_next_block and find_next_unskippable_block. */
-import { END_OF_STREAM } from './read-stream.js';
+import { markBatchSafe } from './block-sources.js';
+import { END_OF_STREAM, type NextBlock } from './stream-options.js';
 import type { VisibilityMap } from './visibility-map.js';
 
 /**
@@ -39,11 +40,11 @@ export class VacuumBlocks {
     this.#skipping = options.disablePageSkipping !== true;
   }
 
-  readonly next = (): number => {
+  readonly next: NextBlock = markBatchSafe(() => {
     if (this.#next >= this.#blockCount) return END_OF_STREAM;
     if (this.#next > this.#unskippable) this.#findUnskippable();
     return this.#next++;
-  };
+  });
 
   /** Skips to it if that is far enough. */
   #findUnskippable(): void {

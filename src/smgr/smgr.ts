@@ -11,6 +11,7 @@ import type { IoHandle } from '../aio/handle.js';
 import { CallbackId, TargetId } from '../aio/ids.js';
 import { IoError } from '../base/errors.js';
 import { BLOCK_SIZE } from '../base/settings.js';
+import { FileAdvice, loadAddon } from '../native/addon.js';
 import { identifyFile } from '../vfd/file-target.js';
 import type { Vfd, VfdCache } from '../vfd/vfd.js';
 import type { DataDirectories } from './data-directories.js';
@@ -128,6 +129,20 @@ export class SmgrRelation {
     const { backend } = this.locator;
     io.setTargetWord(SmgrWord.BACKEND, backend === undefined ? 0 : backend + 1);
     this.#smgr.aio.startReadv(io, fd, (block % SEGMENT_BLOCKS) * BLOCK_SIZE);
+  }
+
+  /**
+   * Advises the kernel that `count` blocks of one file will be read soon, which it then does by itself. False when
+   * it cannot be told: without the addon, or past the page cache. PostgreSQL's smgrprefetch.
+   */
+  prefetch(fork: Fork, block: number, count: number): boolean {
+    const addon = loadAddon();
+    if (addon === null || this.#smgr.direct) return false;
+    const vfd = this.#segments(fork).open(Math.floor(block / SEGMENT_BLOCKS), true) as Vfd;
+    const position = (block % SEGMENT_BLOCKS) * BLOCK_SIZE;
+    return (
+      addon.fadvise(this.#smgr.vfds.useOrThrow(vfd), position, count * BLOCK_SIZE, FileAdvice.WILL_NEED) === 0
+    );
   }
 
   /** Opens the file that a read of this block needs, so that a `startReadv` right behind it meets no such error. */

@@ -4,7 +4,7 @@ import { writeFileSync } from 'node:fs';
 import { describe, it } from 'node:test';
 import { bitmapBlocks } from '../../src/read-stream/bitmap-blocks.js';
 import { listedBlocks, sequentialBlocks } from '../../src/read-stream/block-sources.js';
-import { END_OF_STREAM, type NextBlock } from '../../src/read-stream/read-stream.js';
+import { END_OF_STREAM, type NextBlock } from '../../src/read-stream/stream-options.js';
 import { SKIP_PAGES_THRESHOLD, VacuumBlocks } from '../../src/read-stream/vacuum-blocks.js';
 import { VisibilityBit, VisibilityMap } from '../../src/read-stream/visibility-map.js';
 import { withRig } from '../../testing/instances.js';

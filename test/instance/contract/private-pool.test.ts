@@ -107,6 +107,7 @@ forEachVariant((variant) => {
       path,
     });
     await assert.rejects(a.readBlock(relation, 9), { name: 'ShortReadError', path });
+    await untilTrue(() => rig.log.some(({ message }) => message.includes(path))); // the log's reader is not in a hurry
   });
 
   it('S-10 … S-13: claims on private buffers; a second one is refused, also without an I/O', () => {
@@ -148,9 +149,8 @@ forEachVariant((variant) => {
 
   it('D-46: with an I/O in flight a second claim gets its reference, and nothing is read twice', async () => {
     const blocks = fresh();
-    const reads = physicalReads();
+    const { bufferIo, misses } = blocks.buffers;
     const first = blocks.start(3, 2);
-    const { bufferIo } = blocks.buffers;
     assert.equal(bufferIo.claim(first.buffer(1)), Claim.IN_PROGRESS);
     assert.deepEqual(
       [bufferIo.hasReference, bufferIo.ioHandle, bufferIo.ioGeneration],
@@ -168,9 +168,7 @@ forEachVariant((variant) => {
     assert.deepEqual(seen, [all, all]);
     for (const stream of streams) assert.equal((await stream.next()).done, true);
     await blocks.finish(first);
-    assert.equal(blocks.buffers.misses >= BLOCKS, true);
-    const ios = streams.reduce((sum, { stats }) => sum + stats.ios, 1);
-    assert.ok(physicalReads() - reads <= ios);
+    assert.equal(blocks.buffers.misses - misses, BLOCKS);
     const before = physicalReads();
     await blocks.read(0, BLOCKS);
     assert.equal(physicalReads(), before);
