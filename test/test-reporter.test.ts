@@ -65,7 +65,7 @@ const dies = (how: string): string =>
   '  for (let turn = 0; turn < 10; turn++) await new Promise(setImmediate);' +
   `  process.stderr.write('first\\nlast words\\n'); ${how}; }); });`;
 
-test('a process that is killed: its signal, the test that was running, and the last it said', () => {
+test('MA-07: a process that is killed fails the run: its signal, the test that was running, and the last it said', () => {
   const { code, output } = report(dies('process.kill(process.pid, "SIGKILL")'), '');
   assert.equal(code, 1);
   const end = output.slice(output.lastIndexOf('✖ the process of'));
