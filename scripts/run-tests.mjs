@@ -18,25 +18,30 @@ export function testFiles(patterns) {
   return files;
 }
 
-/** Resolves with whether all tests passed. Tests start other processes with the same `node`. */
-export function runTests(files, node = process.execPath) {
+/**
+ * Resolves with whether all tests passed. Tests start other processes with the same `node`. With `onReport`, what
+ * the reporter says goes there instead of to standard output.
+ */
+export function runTests(files, { node = process.execPath, reporter = 'test-reporter.mjs', onReport } = {}) {
   // Files are listed here because Node 20's runner has no globs.
   const args = [
     '--test',
     '--enable-source-maps',
     `--test-concurrency=${availableParallelism()}`,
     `--test-timeout=${testMillisMax}`,
-    `--test-reporter=${pathToFileURL(join(root, 'scripts/test-reporter.mjs')).href}`,
+    `--test-reporter=${pathToFileURL(join(root, 'scripts', reporter)).href}`,
     '--test-reporter-destination=stdout',
     ...files.map((file) => `dist/${file.replace(/\.ts$/, '.js')}`),
   ];
   return new Promise((resolve, reject) => {
-    const runner = spawn(node, args, { cwd: root, stdio: 'inherit' });
+    const output = onReport === undefined ? 'inherit' : 'pipe';
+    const runner = spawn(node, args, { cwd: root, stdio: ['inherit', output, 'inherit'] });
+    runner.stdout?.setEncoding('utf8').on('data', onReport);
     // Ctrl-C reaches the runner too: it ends its tests, and we end after it. npm passes on what it gets itself.
     const pass = (signal) => runner.kill(signal);
     process.on('SIGINT', pass).on('SIGTERM', pass);
     runner.on('error', reject);
-    runner.on('exit', (code) => {
+    runner.on('close', (code) => {
       process.off('SIGINT', pass).off('SIGTERM', pass);
       resolve(code === 0);
     });

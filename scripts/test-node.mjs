@@ -25,7 +25,7 @@ for (const major of majors) {
   const version = spawnSync(node, ['--version'], { encoding: 'utf8' }).stdout?.trim();
   if (!version?.startsWith(`v${major}.`)) giveUp(`${node} does not run here`);
   say(`the tests with Node ${version}`);
-  const passed = await runTests(files, node);
+  const passed = await runTests(files, { node });
   verdicts.push(`Node ${version}: ${passed ? 'passed' : 'FAILED'}`);
   if (!passed) process.exitCode = 1;
 }

@@ -1,9 +1,15 @@
 // Node's `spec` report, and behind it every skipped test with its reason: what was not proved must be seen. The
 // runner's own totals are held back to stand at the very end. Behind them only what fails the run although no test
-// did: in continuous integration io_uring must be there, or its tests would be skipped for ever and nobody would know.
+// did: a process that died; and in continuous integration io_uring must be there, or its tests would be skipped for
+// ever and nobody would know.
 import { once } from 'node:events';
 import { spec as Spec } from 'node:test/reporters';
 import { inCi } from './command.mjs';
+import { FileDeaths } from './test-deaths.mjs';
+
+// Watched from the import on: the runner begins before it asks for the first line of the report.
+const deaths = new FileDeaths();
+deaths.watchProcesses();
 
 export default async function* report(events) {
   const skips = [];
@@ -11,6 +17,7 @@ export default async function* report(events) {
   const spec = new Spec();
   const feeding = (async () => {
     for await (const event of events) {
+      deaths.observe(event);
       if (isTotal(event)) {
         totals.push(event.data.message);
         continue;
@@ -25,6 +32,7 @@ export default async function* report(events) {
   await feeding;
   yield* describeSkips(skips);
   yield `${totals.map((total) => `ℹ ${total}`).join('\n')}\n`;
+  yield* deaths.describe();
   yield* refuseSkips(skips);
 }
 

@@ -46,6 +46,11 @@ async function act(): Promise<void> {
       report({ ready: true });
       stay();
       break;
+    case 'close':
+      await backend.close();
+      report({ ready: true });
+      stay();
+      break;
     case 'return':
     case 'exit':
     case 'throw':

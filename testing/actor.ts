@@ -5,6 +5,8 @@ import type { InstanceHandle } from '../src/instance/shared-state.js';
 export type Role =
   /** Attaches and stays, until told otherwise. */
   | 'stay'
+  /** Attaches, closes its backend, and stays. */
+  | 'close'
   /** Attaches, starts a read that it never awaits, and returns. */
   | 'return'
   /** The same, but calls process.exit. */

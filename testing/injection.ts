@@ -131,7 +131,17 @@ export class Hold {
 
   /** Lets everybody go on, and disarms the point. */
   release(): void {
-    Atomics.store(this.#words, this.#base + Rule.ACTION, Action.NONE);
+    this.#go(Action.NONE);
+  }
+
+  /** Lets go on who is held with the kernel's answer in hand, as if that were another; nobody else, so limit `times`. */
+  releaseWith(answer: number): void {
+    this.#words[this.#base + Rule.VALUE] = answer;
+    this.#go(Action.RESULT);
+  }
+
+  #go(action: number): void {
+    Atomics.store(this.#words, this.#base + Rule.ACTION, action);
     Atomics.add(this.#words, this.#base + Rule.GATE, 1);
     Atomics.notify(this.#words, this.#base + Rule.GATE);
   }

@@ -34,6 +34,7 @@ export class Aio implements ScopeKeeper {
   /** By local number: where the result goes, and to which scope the I/O belongs. */
   readonly #returns: (AioReturn | null)[];
   readonly #scopes: (Scope | null)[];
+  readonly #reclaiming: Uint8Array;
   /** Where results go that nobody wants any more. */
   readonly #discarded = new AioReturn();
   #handedOut: IoHandle | null = null;
@@ -58,6 +59,7 @@ export class Aio implements ScopeKeeper {
     this.#previous = new Int32Array(perBackend).fill(NONE);
     this.#returns = new Array<AioReturn | null>(perBackend).fill(null);
     this.#scopes = new Array<Scope | null>(perBackend).fill(null);
+    this.#reclaiming = new Uint8Array(perBackend);
     for (let local = perBackend - 1; local >= 0; local--) this.#free.push(local);
     waits.hooks.beforeSleep = () => this.submitStaged();
   }
@@ -324,10 +326,7 @@ export class Aio implements ScopeKeeper {
     for (let local = this.#oldest; local !== NONE;) {
       const following = this.#next[local] as number;
       const io = this.thread.table.handle(this.#first + local);
-      if (io.state === HandleState.COMPLETED_SHARED) {
-        this.#reclaim(io);
-        reclaimed++;
-      }
+      if (io.state === HandleState.COMPLETED_SHARED && this.#reclaim(io)) reclaimed++;
       local = following;
     }
     return reclaimed;
@@ -341,8 +340,11 @@ export class Aio implements ScopeKeeper {
     return this.reclaimCompleted();
   }
 
-  #reclaim(io: IoHandle): void {
+  /** False: this thread is at it already, and a local callback came back here, by way of an abort for example. */
+  #reclaim(io: IoHandle): boolean {
     const local = io.index - this.#first;
+    if (this.#reclaiming[local] === 1) return false;
+    this.#reclaiming[local] = 1;
     const result = this.#returns[local] ?? this.#discarded;
     const failsLocally = (io.flags & HandleFlag.REFERENCES_LOCAL) !== 0; // perhaps: its callbacks have yet to judge
     if (failsLocally || io.storedStatus > ResultStatus.OK) this.#describe(io, result);
@@ -350,7 +352,9 @@ export class Aio implements ScopeKeeper {
     this.#unlink(local);
     this.#forget(local);
     io.recycle(HandleState.COMPLETED_LOCAL);
+    this.#reclaiming[local] = 0;
     this.#free.push(local);
+    return true;
   }
 
   /** What a report needs. The target may let go of its file in its local callback, so this comes before. */

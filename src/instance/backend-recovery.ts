@@ -43,7 +43,17 @@ export class BackendRecovery {
     return this.#pending.size;
   }
 
-  /** Looks whether the thread of a backend has ended. */
+  /** A thread has said that it ended. Cheap: nobody else is asked whether it lives. */
+  lookAtNotices(): void {
+    for (let slot = 0; slot < this.#slots.region.maxBackends; slot++) {
+      if (this.#parts.memory.header.isCrashed) return;
+      if (this.#slots.hasNotifiedExit(slot, this.#slots.identity(slot)) && this.#backendHasEnded(slot))
+        this.#begin(slot);
+    }
+    this.continue();
+  }
+
+  /** Looks whether the thread of a backend has ended, also of one that cannot say so. */
   lookAfterBackends(): void {
     for (let slot = 0; slot < this.#slots.region.maxBackends; slot++) {
       if (this.#parts.memory.header.isCrashed) return;
@@ -58,7 +68,7 @@ export class BackendRecovery {
   #backendHasEnded(slot: number): boolean {
     if (this.#slots.status(slot) !== SlotStatus.ATTACHED) return false;
     const identity = this.#slots.identity(slot);
-    if (threadMayBeAlive(identity)) return false;
+    if (!this.#slots.hasNotifiedExit(slot, identity) && threadMayBeAlive(identity)) return false;
     // The slot was not given back, and perhaps taken by another thread, while we looked.
     const now = this.#slots.identity(slot);
     const same = now.threadId === identity.threadId && now.startTime === identity.startTime;

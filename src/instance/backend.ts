@@ -31,6 +31,7 @@ import { StorageManager, type SmgrRelation } from '../smgr/smgr.js';
 import { Counters, type CounterSnapshot } from '../stats/counters.js';
 import { File, type FileContext } from '../vfd/file.js';
 import type { OpenOptions } from '../vfd/vfd.js';
+import { askForExitNotice } from './exit-notices.js';
 import { methodOps } from './methods.js';
 import { discarding, extending, removing, truncating } from './relation-changes.js';
 import type { InstanceHandle } from './shared-state.js';
@@ -144,6 +145,7 @@ export class Backend {
       memory.slots.release(slot);
       throw error;
     }
+    askForExitNotice(memory, slot);
     const { thread, vfds, bufferIo } = this.parts;
     const { bytes } = memory;
     waits.hooks.checkSupervised = () => this.#checkSupervised();
@@ -561,7 +563,7 @@ export class Backend {
     if (!header.isCrashed)
       this.parts.thread.crash(`backend ${this.parts.slot} could not finish its I/O: ${String(error)}`);
     this.parts.vfds.closeIdle((fd) => this.aio.isInFlightOn(fd));
-    if (this.aio.ops.leave?.() !== false) native?.forget();
+    if (this.aio.ops.leave?.() !== false) native?.forget(); // else its exit notice comes, and nobody minds
   }
 
   #beginLeaving(): boolean {

@@ -13,10 +13,11 @@ import { Phase } from '../shmem/header.js';
 import { currentThreadIdentity } from '../shmem/thread-identity.js';
 import { DescriptorBudget } from '../vfd/budget.js';
 import { BackendRecovery } from './backend-recovery.js';
+import { receiveExitNotices } from './exit-notices.js';
 import type { InstanceHandle } from './shared-state.js';
 import { AttachedMemory, ThreadParts, loadModules, type LoadedModules } from './thread-parts.js';
 
-/** How often backends are looked after. */
+/** How often backends are looked after that may have ended without a notice: without the addon, or between two words. */
 const LOOK_MILLIS = 250;
 
 class Supervisor {
@@ -50,6 +51,7 @@ class Supervisor {
   }
 
   async run(): Promise<void> {
+    const ignoreNotices = receiveExitNotices(this.#memory, tellLog, () => this.#backends.lookAtNotices());
     const timer = setInterval(() => this.#backends.lookAfterBackends(), LOOK_MILLIS);
     parentPort?.on('message', (message: { terminateWorker?: number }) => {
       if (message.terminateWorker !== undefined) void this.#threads.get(message.terminateWorker)?.terminate();
@@ -63,6 +65,7 @@ class Supervisor {
       if (!this.#isOver()) await this.#latch.sleepAsync(seen);
     }
     clearInterval(timer);
+    ignoreNotices();
     this.#parts.reopens.close();
     this.#memory.slots.release(this.#memory.slots.supervisorSlot);
     parentPort?.close();

@@ -113,7 +113,7 @@ void *uv_handle_get_data(const void *handle);
 
 /* --- state ------------------------------------------------------------------------------------------ */
 
-enum { RINGS_MAX = 4096, MEMORIES_MAX = 1024, IOV_MAX_HERE = 1024, NOTICES_MAX = 256 };
+enum { RINGS_MAX = 4096, MEMORIES_MAX = 1024, IOV_MAX_HERE = 1024, NOTICES_MAX = 256, RECEIVERS_MAX = 1024 };
 enum ring_state { RING_FREE, RING_RESERVED, RING_OPEN, RING_CLOSING, RING_DRAINING };
 
 /*
@@ -150,7 +150,16 @@ struct poll {
 
 struct notice {
   _Atomic int32_t *word;
-  int memory, eventfd;
+  int memory, value, receiver;
+};
+
+/*
+ * Who is told of the end of other threads. Under `table_lock`: so nobody writes to a descriptor whose number is
+ * another file's by now. A number is never used again, and is nobody's once its thread has ended.
+ */
+struct receiver {
+  struct environment *environment; /* NULL: free */
+  int id, fd;
 };
 
 struct environment {
@@ -165,6 +174,7 @@ struct environment {
 };
 
 static struct ring rings[RINGS_MAX];
+static struct receiver receivers[RECEIVERS_MAX];
 static atomic_flag table_lock = ATOMIC_FLAG_INIT;
 
 static void lock_table(void) {
@@ -790,20 +800,61 @@ static napi_value eventfd_signal(napi_env env, napi_callback_info info) {
   return number(env, checked(write(fd, &one, sizeof one)));
 }
 
+/** With the table locked. */
+static void close_receiver(struct receiver *receiver) {
+  syscall(SYS_close, receiver->fd);
+  receiver->environment = NULL;
+}
+
+static void signal_receiver(int id) {
+  if (id <= 0) return;
+  const uint64_t one = 1;
+  struct receiver *receiver = &receivers[id % RECEIVERS_MAX];
+  lock_table();
+  if (receiver->environment != NULL && receiver->id == id) (void)!write(receiver->fd, &one, sizeof one);
+  unlock_table();
+}
+
 /**
- * exitNotice(memory, byteOffset, eventfd): a number. When this thread has run its last JavaScript, and the
- * kernel is done with what it submitted, the word there becomes 1 and the eventfd (-1: none) is signalled.
+ * noticeReceiver(eventfd): a number above 0 that any thread may give to `exitNotice`, or -errno. Lasts until this
+ * thread ends; the eventfd itself stays the caller's.
+ */
+static napi_value notice_receiver(napi_env env, napi_callback_info info) {
+  ARGUMENTS(1);
+  INT(eventfd, 0);
+  long fd = checked(syscall(SYS_fcntl, eventfd, 1030 /* F_DUPFD_CLOEXEC */, 0));
+  if (fd < 0) return number(env, fd);
+  int id = 0;
+  lock_table();
+  for (int index = 0; index < RECEIVERS_MAX && id == 0; index++) {
+    struct receiver *receiver = &receivers[index];
+    if (receiver->environment != NULL) continue;
+    uint32_t serial = ((uint32_t)receiver->id / RECEIVERS_MAX + 1) % (INT32_MAX / RECEIVERS_MAX);
+    id = (int)((serial == 0 ? 1 : serial) * RECEIVERS_MAX) + index;
+    *receiver = (struct receiver){environment, id, (int)fd};
+  }
+  unlock_table();
+  if (id != 0) return number(env, id);
+  syscall(SYS_close, fd);
+  return outside(env, "too many receivers");
+}
+
+/**
+ * exitNotice(memory, byteOffset, value, receiver): a number. When this thread has run its last JavaScript, and the
+ * kernel is done with what it submitted, the word there becomes `value`, and the receiver (-1: none) is signalled.
  */
 static napi_value exit_notice(napi_env env, napi_callback_info info) {
-  ARGUMENTS(3);
+  ARGUMENTS(4);
   INT(id, 0);
   WIDE(offset, 1);
-  INT(eventfd, 2);
+  INT(value, 2);
+  INT(receiver, 3);
   struct memory *memory = memory_of(environment, id);
   if (memory == NULL || offset < 0 || !is_word_inside(memory, offset, 4)) return outside(env, "outside the memory");
   for (int index = 0; index < NOTICES_MAX; index++) {
     if (environment->notices[index].word != NULL) continue;
-    environment->notices[index] = (struct notice){(_Atomic int32_t *)(memory->base + offset), id, eventfd};
+    _Atomic int32_t *word = (_Atomic int32_t *)(memory->base + offset);
+    environment->notices[index] = (struct notice){word, id, value, receiver};
     return number(env, index);
   }
   return outside(env, "too many notices");
@@ -983,11 +1034,14 @@ static void environment_ends(void *data) {
     if (environment->made[index] != 0) close_ring(environment->made[index]);
   for (int index = 0; index < NOTICES_MAX; index++) {
     struct notice *notice = &environment->notices[index];
-    const uint64_t one = 1;
     if (notice->word == NULL) continue;
-    atomic_store(notice->word, 1);
-    if (notice->eventfd >= 0) (void)!write(notice->eventfd, &one, sizeof one);
+    atomic_store(notice->word, notice->value); /* before the signal: who is woken sees it */
+    signal_receiver(notice->receiver);
   }
+  lock_table();
+  for (int index = 0; index < RECEIVERS_MAX; index++)
+    if (receivers[index].environment == environment) close_receiver(&receivers[index]);
+  unlock_table();
 }
 
 static void environment_freed(napi_env env, void *data, void *hint) {
@@ -1024,6 +1078,7 @@ NAPI_MODULE_INIT() {
       {"pollClose", poll_close},
       {"eventfd", make_eventfd},
       {"eventfdSignal", eventfd_signal},
+      {"noticeReceiver", notice_receiver},
       {"exitNotice", exit_notice},
       {"withdrawNotice", withdraw_notice},
       {"transfer", transfer},

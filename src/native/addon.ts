@@ -43,8 +43,10 @@ export interface NativeAddon {
   pollClose(poll: number): void;
   eventfd(): number;
   eventfdSignal(fd: number): number;
-  /** When this thread has ended, the 32-bit word there becomes 1 and the eventfd (-1: none) is signalled. */
-  exitNotice(memory: number, byteOffset: number, eventfd: number): number;
+  /** A number for `exitNotice` in any thread, or -errno: the eventfd is signalled, until this thread ends. */
+  noticeReceiver(eventfd: number): number;
+  /** When this thread has ended, the 32-bit word there becomes `value`, then the receiver (-1: none) is told. */
+  exitNotice(memory: number, byteOffset: number, value: number, receiver: number): number;
   withdrawNotice(notice: number): void;
 
   /** preadv(2) or pwritev(2): the vector is `count` pairs (offset in `memory`, length) of 32-bit words. */

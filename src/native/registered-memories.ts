@@ -58,7 +58,13 @@ export class RegisteredMemories {
     ids.forEach((id, index) => advise(id, this.#memories[index] as Uint8Array));
   }
 
-  /** Nothing of this thread is in flight any more. */
+  /** When this thread has ended, the control segment's word becomes `value`, then the receiver is told. Until `forget`. */
+  notifyExit(word: number, value: number, receiver: number): void {
+    const { addon, control } = this.use();
+    addon.exitNotice(control, word * 4, value, receiver);
+  }
+
+  /** Nothing of this thread is in flight any more; its exit notices are withdrawn. */
   forget(): void {
     if (this.#registration === null) return;
     this.addon.forgetMemory(this.#registration.control);

@@ -5,6 +5,7 @@
  * Who writes: `layout` and `fingerprint` the creator, before any other thread can see the memory.
  * `phase` moves OPEN → CLOSING by the creator and OPEN/CLOSING → CRASHED by whoever sees the reason first
  * (compare-and-swap); the reason's text is written before the word is published, under `crashLock`.
+ * `noticeReceiver` the supervisor, before it says that it is ready: 0 until then, and without the addon.
  */
 import { ClosedError, InstanceCrashedError, PgaioError } from '../base/errors.js';
 import { declareLayout, CACHE_LINE_WORDS } from './layout.js';
@@ -16,7 +17,15 @@ const REASON_WORDS = 128;
 
 const HeaderLayout = declareLayout(
   'Header',
-  { magic: 1, layout: 1, fingerprint: 1, phase: 1, crashLock: 1, crashReason: REASON_WORDS },
+  {
+    magic: 1,
+    layout: 1,
+    fingerprint: 1,
+    phase: 1,
+    crashLock: 1,
+    crashReason: REASON_WORDS,
+    noticeReceiver: 1,
+  },
   CACHE_LINE_WORDS,
 );
 
@@ -61,6 +70,15 @@ export class InstanceHeader {
       `this thread has ${difference} than the thread that created the instance`,
       { hint: 'Load the same version of pgaio, and the same modules, in every thread.' },
     );
+  }
+
+  /** The addon's number of who is to be told when a thread ends; 0: nobody. */
+  get noticeReceiver(): number {
+    return this.#words.load(this.#start + HeaderLayout.at.noticeReceiver);
+  }
+
+  set noticeReceiver(receiver: number) {
+    this.#words.store(this.#start + HeaderLayout.at.noticeReceiver, receiver);
   }
 
   get phase(): number {

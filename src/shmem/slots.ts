@@ -12,6 +12,11 @@
  * the slot's own thread only and may be read by all; identity is written between CLAIMED and ATTACHED. The
  * latch words are described in latch.ts.
  *
+ * `exitNotice` is 0 from the claim on. The addon writes the kernel's id of the slot's thread there when that has
+ * run its last JavaScript and nothing that it submitted is in flight; so whoever reads it there next to an
+ * identity with that id knows all that a look at /proc would tell, and earlier. A thread that leaves withdraws
+ * its notice before it releases the slot; and one that ended wrote before its id could be another thread's.
+ *
  * A thread may end between CLAIMED and ATTACHED, when its identity is not written yet, and what stands there
  * is that of the slot's last thread. The one word that it did write therefore says who it is: above the
  * status stands the kernel's id of the claiming thread.
@@ -41,6 +46,7 @@ const slotFields = {
   waitEvent: 1,
   waitObject: 1,
   waitGeneration: 1,
+  exitNotice: 1,
 } as const;
 export const SlotLayout: Layout<typeof slotFields> = declareLayout('Slot', slotFields, CACHE_LINE_WORDS);
 
@@ -127,6 +133,16 @@ export class Slots {
     this.words.store(this.base(slot) + SlotLayout.at.status, SlotStatus.ENDED);
   }
 
+  /** Where the addon says that the slot's thread has ended. */
+  exitNoticeWord(slot: number): number {
+    return this.base(slot) + SlotLayout.at.exitNotice;
+  }
+
+  /** Whether the thread with that identity has said that it ended. False proves nothing. */
+  hasNotifiedExit(slot: number, { threadId }: ThreadIdentity): boolean {
+    return threadId !== 0 && this.words.load(this.exitNoticeWord(slot)) === threadId;
+  }
+
   /** Takes a free backend slot for the calling thread. */
   claimBackend(identity: ThreadIdentity): number {
     for (let slot = 0; slot < this.region.maxBackends; slot++) {
@@ -151,6 +167,7 @@ export class Slots {
     this.words.set(base + SlotLayout.at.threadId, identity.threadId);
     this.words.setWide(base + SlotLayout.at.startTime, identity.startTime);
     this.words.set(base + SlotLayout.at.criticalSections, 0);
+    this.words.store(this.exitNoticeWord(slot), 0);
     this.words.store(base + SlotLayout.at.status, SlotStatus.ATTACHED); // publishes the identity
     return true;
   }

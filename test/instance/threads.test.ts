@@ -145,7 +145,7 @@ forEachMethod((ioMethod) => {
     });
   });
 
-  it('F-01: what a blocked thread has only staged, or submitted, is read by who wants it', async () => {
+  it('F-01, D-17: what a blocked thread has only staged, or submitted, is read by who wants it', async () => {
     await withRig({ ioMethod }, async ({ instance, backend, data }) => {
       data.write(locator.relation, 20);
       const thread = actor('stage', data, instance.handle, 3);

@@ -26,7 +26,8 @@ const sound: Record<Exclude<keyof NativeAddon, 'eventfd'>, unknown[]> = {
   pollSet: [0, 0, 0],
   pollClose: [0],
   eventfdSignal: [-1],
-  exitNotice: [0, 0, -1],
+  noticeReceiver: [-1],
+  exitNotice: [0, 0, 1, -1],
   withdrawNotice: [0],
   transfer: [-1, 0, 0, 0, 0, 0, 0],
   open: ['/nowhere', 0, 0],
@@ -68,11 +69,11 @@ const outsideCases: [name: keyof NativeAddon, args: (memory: number) => unknown[
   ['pollSet', () => [1_000_000, 0, 0], 'a poll that is not there'],
   ['pollClose', () => [-1], 'a negative number'],
   ['pollClose', () => [1_000_000], 'a poll that is not there'],
-  ['exitNotice', () => [-1, 0, -1], 'no memory'],
-  ['exitNotice', (memory) => [memory, -4, -1], 'before the memory'],
-  ['exitNotice', (memory) => [memory, 4096, -1], 'behind the memory'],
-  ['exitNotice', (memory) => [memory, 4094, -1], 'half behind the memory'],
-  ['exitNotice', (memory) => [memory, 2, -1], 'no whole word'],
+  ['exitNotice', () => [-1, 0, 1, -1], 'no memory'],
+  ['exitNotice', (memory) => [memory, -4, 1, -1], 'before the memory'],
+  ['exitNotice', (memory) => [memory, 4096, 1, -1], 'behind the memory'],
+  ['exitNotice', (memory) => [memory, 4094, 1, -1], 'half behind the memory'],
+  ['exitNotice', (memory) => [memory, 2, 1, -1], 'no whole word'],
   ['withdrawNotice', () => [-1], 'a negative number'],
   ['withdrawNotice', () => [256], 'a number behind the table'],
   ['transfer', (memory) => [-1, memory, -1, 0, 0, 0, 0], 'no memory for the vector'],
@@ -146,9 +147,9 @@ describe('the arguments of the addon', { skip: addonMissing() }, () => {
   it('words are aligned as the memory is, not as the view is', () => {
     const addon = theAddon();
     const memory = addon.registerMemory(new Uint8Array(new SharedArrayBuffer(4096), 1));
-    assert.throws(() => addon.exitNotice(memory, 0, -1), RangeError);
+    assert.throws(() => addon.exitNotice(memory, 0, 1, -1), RangeError);
     assert.throws(() => addon.transfer(-1, memory, memory, 0, 1, 0, 0), RangeError);
-    addon.withdrawNotice(addon.exitNotice(memory, 3, -1));
+    addon.withdrawNotice(addon.exitNotice(memory, 3, 1, -1));
     assert.equal(addon.transfer(-1, memory, memory, 3, 0, 0, 0), -errno.EBADF);
     addon.forgetMemory(memory);
   });

@@ -11,7 +11,7 @@ export interface ThreadInput {
   ends: 'returns' | 'exits' | 'throws' | 'is terminated' | 'is terminated in a callback';
   /** An eventfd that a poll of this thread keeps calling back for; it has it until it ends. */
   polled: number;
-  /** An eventfd of the other thread, for the exit notice. */
+  /** The other thread's receiver of exit notices. */
   noticed: number;
 }
 
@@ -29,7 +29,7 @@ const calls = (): void => {
 };
 const poll = addon.pollOpen(input.polled, 1, calls);
 if (addon.pollSet(poll, 1, 0) < 0) throw new Error('no poll');
-if (input.ring !== null) addon.exitNotice(ring.memory, ring.noticeOffset, input.noticed);
+if (input.ring !== null) addon.exitNotice(ring.memory, ring.noticeOffset, 1, input.noticed);
 
 for (let at = 0; at < input.reads; at++) {
   ring.prepare({

@@ -87,9 +87,10 @@ async function readsSurvive(ends: Ends, fd: number): Promise<void> {
   const ring = TestRing.inOwnMemory(READS);
   const { addon } = ring;
   const words = new Int32Array(ring.handle.memory.buffer);
-  const noticed = addon.eventfd();
+  const signalled = addon.eventfd();
+  const noticed = addon.noticeReceiver(signalled);
   const counts: number[] = [];
-  const poll = addon.pollOpen(noticed, 1, () => {
+  const poll = addon.pollOpen(signalled, 1, () => {
     counts.push(Atomics.load(words, ring.noticeOffset >> 2), ring.completed);
   });
   addon.pollSet(poll, 1, 1);
@@ -278,7 +279,7 @@ describe('registered memory', { skip: addonMissing() }, () => {
         return addon.registerMemory(view);
       };
       const memory = register();
-      addon.exitNotice(memory, 0, -1);
+      addon.exitNotice(memory, 0, 1, -1);
       for (let at = 0; at < 10; at++) { gc(); await turn(); }
       if (collected) console.log('collected too early');
       addon.forgetMemory(memory);
@@ -296,12 +297,12 @@ describe('exit notices', { skip: addonMissing() }, () => {
         const { loadAddon } = await import(workerData.url);
         const addon = loadAddon();
         const memory = addon.registerMemory(workerData.words);
-        addon.exitNotice(memory, 4, workerData.eventfd);
-        addon.exitNotice(memory, 8, -1);
-        addon.withdrawNotice(addon.exitNotice(memory, 12, workerData.eventfd));
-        for (let at = 0; at < 1000; at++) addon.withdrawNotice(addon.exitNotice(memory, 16, -1));
+        addon.exitNotice(memory, 4, 7, workerData.receiver);
+        addon.exitNotice(memory, 8, 8, -1);
+        addon.withdrawNotice(addon.exitNotice(memory, 12, 1, workerData.receiver));
+        for (let at = 0; at < 1000; at++) addon.withdrawNotice(addon.exitNotice(memory, 16, 1, -1));
         if (workerData.words.some((word) => word !== 0)) throw new Error('too early');\`;
-      const workerData = { url: addonUrl, words, eventfd };
+      const workerData = { url: addonUrl, words, receiver: addon.noticeReceiver(eventfd) };
       const called = new Promise((resolve) => {
         const poll = addon.pollOpen(eventfd, 1, () => { addon.pollClose(poll); resolve(); });
         addon.pollSet(poll, 1, 1);
@@ -310,8 +311,42 @@ describe('exit notices', { skip: addonMissing() }, () => {
       const thread = new Worker(url, { workerData, execArgv: [] });
       const ended = new Promise((resolve) => thread.on('exit', resolve));
       await called;
-      if (words[1] !== 1) console.log('signalled before the word');
+      if (words[1] !== 7) console.log('signalled before the word');
       if (await ended !== 0) console.log('the thread failed');
-      if (words.slice(0, 5).join() !== '0,1,1,0,0') console.log(words);`);
+      if (words.slice(0, 5).join() !== '0,7,8,0,0') console.log(words);`);
+  });
+
+  it('whose receiver has ended write their word, and signal nobody who has its descriptor’s number now', async () => {
+    await findsNothing(`
+      const run = async (program, workerData) => {
+        const url = new URL('data:text/javascript,' + encodeURIComponent(program));
+        const thread = new Worker(url, { workerData, execArgv: [] });
+        let message;
+        thread.on('message', (one) => { message = one; });
+        await new Promise((resolve) => thread.on('exit', resolve));
+        return message;
+      };
+      const begin = \`
+        import { parentPort, workerData } from 'node:worker_threads';
+        const addon = (await import(workerData.url)).loadAddon();\`;
+      const words = new Int32Array(new SharedArrayBuffer(64));
+      const { receiver, eventfd } = await run(begin + \`
+        const eventfd = addon.eventfd();
+        const receiver = addon.noticeReceiver(eventfd);
+        addon.close(eventfd);
+        parentPort.postMessage({ receiver, eventfd });\`, { url: addonUrl });
+      // Every number that was closed is in use again, and by somebody who would see a signal.
+      let signals = 0;
+      const polls = Array.from({ length: 4 }, () => addon.pollOpen(addon.eventfd(), 1, () => signals++));
+      for (const poll of polls) addon.pollSet(poll, 1, 0);
+      const other = addon.noticeReceiver(addon.eventfd());
+      if (other === receiver) console.log('the number was used again');
+      await run(begin + \`
+        addon.exitNotice(addon.registerMemory(workerData.words), 4, 9, workerData.receiver);\`,
+        { url: addonUrl, words, receiver });
+      for (let at = 0; at < 10; at++) await turn();
+      if (words[1] !== 9) console.log(words);
+      if (signals !== 0) console.log(signals, 'signals');
+      for (const poll of polls) addon.pollClose(poll);`);
   });
 });

@@ -52,7 +52,7 @@ describe('the bounded queue', () => {
     [1, 3, 64],
     [4, 1, 1],
   ] as const) {
-    it(`loses and doubles nothing: ${producers} producers, ${consumers} consumers, ${size} slot(s)`, async () => {
+    it(`D-72: loses and doubles nothing: ${producers} producers, ${consumers} consumers, ${size} slot(s)`, async () => {
       const perProducer = 30_000;
       const handle = planShared((plan) => ({
         queue: BoundedQueue.plan(plan, 'test', size),

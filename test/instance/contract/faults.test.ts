@@ -1,29 +1,30 @@
 /** Rows SR-*, HE-*, WR-*, MA-08, D-38, D-51, D-62 of the contract: short reads, hard errors, failing workers. */
 import assert from 'node:assert/strict';
 import { constants } from 'node:os';
-import { after, afterEach, before, describe, it } from 'node:test';
+import { after, afterEach, before, it } from 'node:test';
 import type { Backend } from '../../../src/instance/backend.js';
 import { BlockReads } from '../../../testing/block-reads.js';
-import { Injection } from '../../../testing/injection.js';
-import { forEachVariant, openRig, withRig, type Rig } from '../../../testing/instances.js';
+import { Injection, points } from '../../../testing/injection.js';
+import { forEachMethod, forEachVariant, openRig, withRig, type Rig } from '../../../testing/instances.js';
 import { stampOf } from '../../../testing/relations.js';
 import { untilWorkers } from '../../../testing/worker-pool.js';
 
 const { EIO } = constants.errno;
 
-describe('injection points', () => {
-  it('MA-08: that no instance has are an error, never silence', async () => {
+forEachMethod((ioMethod) => {
+  it('MA-08: injection points that no instance has are an error, never silence', async () => {
     const injection = new Injection();
     const arms = [
       (): unknown => injection.hold('beforeSharedCompletion'),
       (): unknown => (injection.answer(0), undefined),
       (): unknown => (injection.throwAt('workerAfterReopen'), undefined),
     ];
-    await withRig({ ioMethod: 'sync' }, () => {
+    await withRig({ ioMethod }, () => {
       for (const arm of arms) assert.throws(arm, /no thread has these injection points/);
     });
-    await withRig({ ioMethod: 'sync', injection: injection.url }, () => {
+    await withRig({ ioMethod, injection: injection.url }, () => {
       for (const arm of arms) assert.doesNotThrow(arm);
+      for (const point of points) injection.disarm(point);
     });
   });
 });
