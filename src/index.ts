@@ -3,13 +3,9 @@
  */
 export { createInstance, attachInstance, Instance, type CreateOptions } from './instance/instance.js';
 export { supportedMethods } from './instance/methods.js';
-export {
-  Backend,
-  type BackendWait,
-  type DiscardOptions,
-  type RelationOptions,
-  type StreamOptions,
-} from './instance/backend.js';
+export { Backend } from './instance/backend.js';
+export type { DiscardOptions, RelationOptions, StreamOptions } from './instance/relation-options.js';
+export type { BackendWait, DatabaseChecksumFailures } from './instance/views.js';
 export type { InstanceHandle } from './instance/shared-state.js';
 export type { InstanceSettings, ResolvedSettings, IoMethodName } from './base/settings.js';
 export type { LogEvent, LogLevel, LogSink } from './base/log.js';

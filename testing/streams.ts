@@ -1,6 +1,7 @@
 /** Streams under test: what they read, and how their buffers are pulled and looked at. */
 import assert from 'node:assert/strict';
-import type { Backend, StreamOptions } from '../src/instance/backend.js';
+import type { Backend } from '../src/instance/backend.js';
+import type { StreamOptions } from '../src/instance/relation-options.js';
 import type { ReadStream } from '../src/read-stream/read-stream.js';
 import { END_OF_STREAM } from '../src/read-stream/stream-options.js';
 import type { Fork } from '../src/smgr/relation.js';

@@ -23,7 +23,7 @@ import {
   WAITERS,
 } from './descriptor.js';
 import { Holding, holdingsOf } from './holdings.js';
-import type { BufferRegion } from './pool.js';
+import type { BufferRegion } from './region.js';
 
 const { state: STATE } = DescriptorLayout.at;
 /** Buffers share conditions; a waiter looks again anyway. */

@@ -21,13 +21,11 @@ import type { Scope } from '../aio/scope.js';
 import { fail } from '../base/assert.js';
 import { PgaioError } from '../base/errors.js';
 import { CACHE_LINE_WORDS } from '../shmem/layout.js';
-import type { SegmentPlan } from '../shmem/segment.js';
 import { SlotStatus, type Slots } from '../shmem/slots.js';
 import { lockSpin, unlockSpin } from '../shmem/spin-lock.js';
 import type { SharedWords } from '../shmem/words.js';
 import type { WordAtomics } from '../native/atomics.js';
 import {
-  BufferIoLayout,
   DESCRIPTOR_SHIFT,
   DescriptorLayout,
   PIN_MASK,
@@ -39,8 +37,9 @@ import {
   VALID,
   type ForkTag,
 } from './descriptor.js';
-import { Holding, holdingsOf, planHoldings, type HoldingsRegion } from './holdings.js';
+import { Holding, holdingsOf } from './holdings.js';
 import { PrivatePins } from './private-pins.js';
+import { PARTITIONS, type BufferRegion } from './region.js';
 import type { BufferStrategy } from './strategy.js';
 
 const { state: STATE, next: NEXT, block: BLOCK, relation: RELATION } = DescriptorLayout.at;
@@ -51,7 +50,6 @@ const {
   bucket: BUCKET,
 } = DescriptorLayout.at;
 
-const PARTITIONS = 128;
 /** Blocks that share a partition in a row: a combined read meets one or two locks. */
 const PARTITION_RUN_SHIFT = 4;
 /** A lookup without a lock gives up behind so many links: the chain may have changed under it. */
@@ -64,31 +62,6 @@ const NO_UNPINNED_BUFFERS = 'ERR_PGAIO_NO_UNPINNED_BUFFERS';
 /** Whether the pool had no buffer to give: whoever has others in hand can go on with those. */
 export function isOutOfBuffers(error: unknown): boolean {
   return error instanceof PgaioError && error.code === NO_UNPINNED_BUFFERS;
-}
-
-export interface BufferRegion {
-  readonly count: number;
-  readonly descriptors: number;
-  readonly io: number;
-  readonly buckets: number;
-  readonly bucketCount: number;
-  readonly locks: number;
-  readonly hand: number;
-  readonly holdings: HoldingsRegion;
-}
-
-export function planBuffers(plan: SegmentPlan, backends: number, count: number): BufferRegion {
-  const bucketCount = 2 ** Math.ceil(Math.log2(count * 2));
-  return {
-    count,
-    descriptors: plan.reserve('buffer descriptors', count << DESCRIPTOR_SHIFT),
-    io: plan.reserve('buffer io', count * BufferIoLayout.words),
-    buckets: plan.reserve('buffer buckets', bucketCount),
-    bucketCount,
-    locks: plan.reserve('buffer partition locks', PARTITIONS * CACHE_LINE_WORDS),
-    hand: plan.reserve('buffer clock hand', CACHE_LINE_WORDS),
-    holdings: planHoldings(plan, backends, count),
-  };
 }
 
 export class BufferPool {

@@ -16,7 +16,8 @@ import { Slots } from '../shmem/slots.js';
 import { WaitEvent, type Pending, type Waits } from '../shmem/wait.js';
 import { SharedWords } from '../shmem/words.js';
 import { BufferIo, planBufferConditions } from './buffer-io.js';
-import { BufferPool, planBuffers, type BufferRegion } from './pool.js';
+import { BufferPool } from './pool.js';
+import { planBuffers, type BufferRegion } from './region.js';
 
 /** The one slot of the private words. */
 const SLOT = 0;

@@ -6,7 +6,7 @@ import type { Slots } from '../shmem/slots.js';
 import type { BufferIo } from './buffer-io.js';
 import { DESCRIPTOR_SHIFT, DescriptorLayout, PIN_ONE } from './descriptor.js';
 import { Holding, holdingsOf } from './holdings.js';
-import type { BufferRegion } from './pool.js';
+import type { BufferRegion } from './region.js';
 
 /**
  * Gives up its claims, then its pins: a claim is only ever looked at by who has the buffer pinned, and a

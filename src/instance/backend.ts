@@ -23,8 +23,8 @@ import type { NextBlock, ReadStreamOptions } from '../read-stream/stream-options
 import { VisibilityMap } from '../read-stream/visibility-map.js';
 import { IoMemory } from '../shmem/io-memory.js';
 import { currentThreadIdentity, threadMayBeAlive } from '../shmem/thread-identity.js';
-import { SlotLayout, SlotStatus } from '../shmem/slots.js';
-import { Waits, waitEventName, type Step } from '../shmem/wait.js';
+import { SlotStatus } from '../shmem/slots.js';
+import { Waits, type Step } from '../shmem/wait.js';
 import { DataDirectories } from '../smgr/data-directories.js';
 import { Fork, type RelationLocator } from '../smgr/relation.js';
 import { StorageManager, type SmgrRelation } from '../smgr/smgr.js';
@@ -34,82 +34,15 @@ import type { OpenOptions } from '../vfd/vfd.js';
 import { askForExitNotice } from './exit-notices.js';
 import { methodOps } from './methods.js';
 import { discarding, extending, removing, truncating } from './relation-changes.js';
+import type { DiscardOptions, RelationOptions, StreamOptions } from './relation-options.js';
 import type { InstanceHandle } from './shared-state.js';
 import { AttachedMemory, ThreadParts, type LoadedModules } from './thread-parts.js';
-
-export interface RelationOptions {
-  /** Which fork to read. Default: the main one. */
-  fork?: Fork;
-}
-
-export interface StreamOptions<D = undefined> extends RelationOptions {
-  /** Called for each block to read, ahead of the consumer. Default: all blocks of the fork, in order. */
-  nextBlock?: NextBlock<D>;
-  /**
-   * Makes a slot for what the callback has to say about a block. The callback gets the block's slot to fill in,
-   * the consumer finds it in `stream.data` until it asks for the next buffer. Called once a slot: they are used
-   * again. Default: no data.
-   */
-  perBufferData?: () => D;
-  /** Where pins belong. Default: the backend's own scope. */
-  scope?: Scope;
-  /** Reads in flight; 0: one at a time, executed by this thread. Default: `effectiveIoConcurrency`. */
-  ioConcurrency?: number;
-  /** Maintenance work: the default is `maintenanceIoConcurrency`. PostgreSQL's READ_STREAM_MAINTENANCE. */
-  maintenance?: boolean;
-  /**
-   * All of something will be read: begin with full-sized I/Os, instead of the assumption that all is cached.
-   * Default: true without `nextBlock`. PostgreSQL's READ_STREAM_FULL.
-   */
-  full?: boolean;
-  /**
-   * The blocks come in order, so the kernel needs no advice (which is given by method `sync` only, and not without
-   * the addon). Default: true without `nextBlock`. PostgreSQL's READ_STREAM_SEQUENTIAL.
-   */
-  sequential?: boolean;
-  /**
-   * Submit what one look ahead starts in one call. The callback must then not wait for anything, and not use other
-   * I/O of this backend. Default: true for callbacks of this library. PostgreSQL's READ_STREAM_USE_BATCHING.
-   */
-  batchMode?: boolean;
-  /**
-   * Take buffers from a ring of their own: one made for this stream, or one that others use, too; null: none. Not
-   * for relations that are this backend's own.
-   * Default: `bulkread` without `nextBlock` if the fork has more blocks than the pool, or else null.
-   */
-  strategy?: StrategyKind | BufferStrategy | null;
-  /** Judge page headers only: the cluster keeps no checksums. Default false. */
-  noChecksums?: boolean;
-  /** A page that is invalid becomes all zero, with a warning. Default: the backend's `zeroDamagedPages`. */
-  zeroOnError?: boolean;
-  /** A wrong checksum is a warning only. Default: the backend's `ignoreChecksumFailure`. */
-  ignoreChecksumFailure?: boolean;
-}
-
-/** Pages of one database whose checksum was wrong when they were read. */
-export interface DatabaseChecksumFailures {
-  /** Path of the data directory; null, as `database`, for databases that had no room in the table (255 have). */
-  dataDirectory: string | null;
-  /** OID; 0: relations that all databases of the cluster share. */
-  database: number | null;
-  /** Pages, each time that they were read. */
-  failures: number;
-  lastFailure: Date;
-}
-
-export interface DiscardOptions extends RelationOptions {
-  /** The first block to discard. Default: 0. */
-  from?: number;
-}
-
-/** What a backend waits for, as others see it. */
-export interface BackendWait {
-  backend: number;
-  /** PostgreSQL's name of the wait event, or null. */
-  event: string | null;
-  /** Handle or buffer that it waits for. */
-  object: number;
-}
+import {
+  backendWaits,
+  databaseChecksumFailures,
+  type BackendWait,
+  type DatabaseChecksumFailures,
+} from './views.js';
 
 export class Backend {
   readonly aio: Aio;
@@ -454,19 +387,7 @@ export class Backend {
 
   /** What every attached backend waits for. */
   waits(): BackendWait[] {
-    const { slots } = this.parts.memory;
-    const rows: BackendWait[] = [];
-    for (let backend = 0; backend < slots.region.maxBackends; backend++) {
-      if (slots.status(backend) !== SlotStatus.ATTACHED) continue;
-      const base = slots.base(backend);
-      const event = slots.words.load(base + SlotLayout.at.waitEvent);
-      rows.push({
-        backend,
-        event: waitEventName(event),
-        object: slots.words.get(base + SlotLayout.at.waitObject),
-      });
-    }
-    return rows;
+    return backendWaits(this.parts.memory.slots);
   }
 
   /** Cumulative counters of all threads of the instance. */
@@ -477,12 +398,7 @@ export class Backend {
 
   /** Checksum failures of all backends of the instance, by database. */
   checksumFailures(): DatabaseChecksumFailures[] {
-    return this.parts.checksumFailures.list().map(({ directory, database, failures, lastFailure }) => ({
-      dataDirectory: directory < 0 ? null : this.#directories.pathOf(directory),
-      database: directory < 0 ? null : database,
-      failures,
-      lastFailure,
-    }));
+    return databaseChecksumFailures(this.parts.checksumFailures, this.#directories);
   }
 
   // --- ending ------------------------------------------------------------------------------------

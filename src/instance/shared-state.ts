@@ -9,7 +9,7 @@ import { BLOCK_SIZE, type ResolvedSettings } from '../base/settings.js';
 import { planBufferConditions } from '../buffer/buffer-io.js';
 import { MEMORY_BLOCKS } from '../buffer/buffer-manager.js';
 import { planDamageLog, type DamageLogRegion } from '../buffer/damage-log.js';
-import { planBuffers, type BufferRegion } from '../buffer/pool.js';
+import { planBuffers, type BufferRegion } from '../buffer/region.js';
 import { InstanceHeader, fingerprintOf } from '../shmem/header.js';
 import { IoMemory, type IoMemoryRegion } from '../shmem/io-memory.js';
 import { SegmentPlan, createSharedMemory } from '../shmem/segment.js';

@@ -1,7 +1,8 @@
 /** Rows RS-01 … RS-03, D-101 … D-104, D-111 … D-113: how far a read stream looks ahead, how it reads, and whom it tells. */
 import assert from 'node:assert/strict';
 import { after, before, it } from 'node:test';
-import type { Backend, StreamOptions } from '../../../src/instance/backend.js';
+import type { Backend } from '../../../src/instance/backend.js';
+import type { StreamOptions } from '../../../src/instance/relation-options.js';
 import { loadAddon } from '../../../src/native/addon.js';
 import type { ReadStream } from '../../../src/read-stream/read-stream.js';
 import { END_OF_STREAM } from '../../../src/read-stream/stream-options.js';

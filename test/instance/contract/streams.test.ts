@@ -2,7 +2,8 @@
 import assert from 'node:assert/strict';
 import { after, before, it } from 'node:test';
 import fc from 'fast-check';
-import type { Backend, StreamOptions } from '../../../src/instance/backend.js';
+import type { Backend } from '../../../src/instance/backend.js';
+import type { StreamOptions } from '../../../src/instance/relation-options.js';
 import { ReadStream } from '../../../src/read-stream/read-stream.js';
 import { END_OF_STREAM } from '../../../src/read-stream/stream-options.js';
 import { Fork } from '../../../src/smgr/relation.js';
