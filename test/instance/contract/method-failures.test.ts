@@ -50,7 +50,7 @@ describe('worker', () => {
 /** In place of the kernel, once for each of the answers; this thread only. */
 function answerEnter(answers: number[], only: (submit: number, waitFor: number) => boolean): () => number {
   const addon = theAddon();
-  const original = addon.ringEnter;
+  const original = addon.ringEnter.bind(addon);
   let refused = 0;
   addon.ringEnter = (ring, submit, waitFor, millis) => {
     if (answers.length === 0 || !only(submit, waitFor)) return original(ring, submit, waitFor, millis);
