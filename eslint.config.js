@@ -22,6 +22,11 @@ const noFocusedTests = {
   message: 'A focused test hides all the others.',
 };
 
+const noTimedWait = {
+  selector: 'CallExpression[callee.object.name="Atomics"][callee.property.name=/^wait/][arguments.length>3]',
+  message: 'A test waits for an event: Atomics.wait without a time-out.',
+};
+
 /** A test that waits for time fails one day: wait for the event, or inject the clock. */
 const waitingInTests = 'A test waits for an event, or injects the clock; it never waits for time.';
 
@@ -92,7 +97,7 @@ export default defineConfig(
     rules: { 'no-console': 'error' },
   },
   {
-    files: ['test/**/*.ts'],
+    files: ['test/**/*.ts', 'testing/**/*.ts'],
     rules: {
       'no-restricted-globals': [
         'error',
@@ -111,7 +116,7 @@ export default defineConfig(
         { object: 'Date', property: 'now', message: waitingInTests },
         { object: 'performance', property: 'now', message: waitingInTests },
       ],
-      'no-restricted-syntax': ['error', nonNullOnlyOnElements, noFocusedTests],
+      'no-restricted-syntax': ['error', nonNullOnlyOnElements, noFocusedTests, noTimedWait],
     },
   },
   { files: ['**/*.d.ts'], rules: { '@typescript-eslint/no-extraneous-class': 'off' } },

@@ -7,7 +7,6 @@ import { root } from './command.mjs';
 import { idsOfName } from './conformance-rows.mjs';
 
 const anyId = /\b[A-Z]{1,2}-\d{2,3}\b/;
-const wholeId = new RegExp(`^${anyId.source}$`);
 
 /**
  * Rows by test file (`instance/contract/batches`, as the tables have it), and names that mention a row anywhere but at
@@ -34,7 +33,9 @@ export function scanSource(file, text) {
   const wholeIds = [];
   let namesFromData = false;
   const visit = (node) => {
-    if (ts.isStringLiteralLike(node) && wholeId.test(node.text)) wholeIds.push(node.text);
+    // A name's beginning, without what stands behind the colon.
+    if (ts.isStringLiteralLike(node) && !node.text.includes(':'))
+      wholeIds.push(...idsOfName(`${node.text}: `));
     if (isTestCall(node)) {
       const { text: name, fromData } = nameOf(node.arguments[0]);
       namesFromData ||= fromData;

@@ -83,12 +83,12 @@ test('the method is what a describe begins with, or the name behind its ids', ()
 
 test('sources are scanned for names also where a loop makes them; ids in the midst are found out', () => {
   const source = `
-    const cases = [{ row: 'JN-01' }, { row: 'JN-02' }]; // JN-03
+    const cases = [{ row: 'JN-01' }, { row: 'JN-02, JN-05' }]; // JN-03
     for (const { row } of cases) it(\`\${row}: joins\`, () => assert.ok(true, 'D-43: not a name'));
     describe(\`S-01, S-02: \${x}\`, () => undefined);
     it('has Z-02 in its midst', () => undefined);`;
   const { ids, strays } = scanSource('x.test.ts', source);
-  assert.deepEqual([...ids].sort(), ['JN-01', 'JN-02', 'S-01', 'S-02']);
+  assert.deepEqual([...ids].sort(), ['JN-01', 'JN-02', 'JN-05', 'S-01', 'S-02']);
   assert.deepEqual(strays, ['has Z-02 in its midst']);
   assert.deepEqual([...scanSource('x.test.ts', "it(name, () => assert.equal(x, 'D-01'));").ids], []);
 });

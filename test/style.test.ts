@@ -1,6 +1,6 @@
 /** The style is a test too: each of its rules must fire on a sample that breaks it. */
 import assert from 'node:assert/strict';
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { test } from 'node:test';
@@ -17,6 +17,8 @@ const badSamples: [rule: string, file: string, text: string][] = [
   ['no-restricted-globals', 'test/x.test.ts', 'setTimeout(() => undefined, 1);'],
   ['no-restricted-imports', 'test/x.test.ts', "import 'node:timers/promises';"],
   ['no-restricted-properties', 'test/x.test.ts', 'Date.now();'],
+  ['no-restricted-globals', 'testing/x.ts', 'setTimeout(() => undefined, 1);'],
+  ['no-restricted-syntax', 'testing/x.ts', 'Atomics.wait(words, 0, 0, 50);'],
   ['no-restricted-syntax', 'test/x.test.ts', "test.only('x', () => undefined);"],
   ['no-restricted-syntax', 'src/aio/x.ts', 'export const x = (y: string | null): string => y!;'],
   ['no-console', 'src/aio/x.ts', 'console.log(1);'],
@@ -45,6 +47,25 @@ test('code within the limits passes', async () => {
   const text = 'export const first = (words: Int32Array): number => words[0]!;\n';
   assert.deepEqual(await brokenRules('src/aio/x.ts', text + manyLines(399)), []);
 });
+
+/** Who may use a timer in tests. None of them waits for something that it could be told of. */
+const timers: Record<string, string> = {
+  'testing/injection.ts': 'keeps the loop alive while a word is watched',
+  'testing/storm-thread.ts': 'survivors leave the processor to those who come and go',
+  'testing/storm.ts': 'the moment of a death is drawn; survivors rest',
+};
+
+test('nobody else in the tests waits for time', () => {
+  const found = ['test', 'testing'].flatMap((folder) =>
+    readdirSync(join(root, folder), { recursive: true, encoding: 'utf8' })
+      .map((name) => `${folder}/${name}`)
+      .filter((name) => name.endsWith('.ts') && name !== 'test/style.test.ts')
+      .filter((name) => /eslint-disable[^\n]*no-restricted-(globals|imports|properties)/.test(textOf(name))),
+  );
+  assert.deepEqual(found.sort(), Object.keys(timers).sort());
+});
+
+const textOf = (name: string): string => readFileSync(join(root, name), 'utf8');
 
 /** The names of the import rules that a tree of files breaks. */
 async function brokenImportRules(files: Record<string, string>): Promise<string[]> {

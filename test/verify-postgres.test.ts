@@ -19,6 +19,8 @@ import { seededRandom, type Random } from '../testing/random.js';
 const embedded = { skip: embeddedPostgresMissing() ?? false };
 const postgres15 = findPostgres15();
 const BLOCK = 8192;
+/** Verifications while the server writes; each must raise no alarm. PGAIO_STRESS_ROUNDS makes them more. */
+const ROUNDS = 2 * Number(process.env['PGAIO_STRESS_ROUNDS'] ?? 1);
 const BLOCKS_PER_SEGMENT = 131_072;
 
 interface SegmentFile {
@@ -267,7 +269,7 @@ describe('a running cluster under a write load', embedded, () => {
       const clients = [1, 2, 3, 4].map((seed) => load(cluster, seededRandom(seed), () => isOver));
       const everybody = Promise.all(clients);
       try {
-        for (let round = 0; round < 6; round++) {
+        for (let round = 0; round < ROUNDS; round++) {
           const report = await verifyPaths({ paths: [cluster.directory], method });
           assert.deepEqual([report.failures, report.problems, report.structural], [[], [], 0]);
           assert.deepEqual([report.online, report.exitCode], [true, 0]);

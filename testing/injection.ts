@@ -172,6 +172,7 @@ export async function untilWord(
   index: number,
   accept: (value: number) => boolean,
 ): Promise<number> {
+  // eslint-disable-next-line no-restricted-globals -- nothing is waited for: a pending waitAsync keeps no loop alive
   const keepAlive = setInterval(() => undefined, 1000);
   try {
     for (;;) {

@@ -163,6 +163,7 @@ class Storm {
     const { thread, attached, ended } = this.#thread(ending);
     if (ending !== 'terminate') return ended;
     if (!early) await Promise.race([attached, ended]);
+    // eslint-disable-next-line no-restricted-globals -- a thread is to die at any moment, which the seed draws
     await new Promise((resolve) => setTimeout(resolve, millis + (early ? KILL_WITHIN_MILLIS * 3 : 0)));
     await thread.terminate();
   }
@@ -175,6 +176,7 @@ class Storm {
       await work.step().catch((error: unknown) => {
         if (!isExpected(error)) this.#failed(error);
       });
+      // eslint-disable-next-line no-restricted-globals -- nothing is waited for: it leaves the processor to the others
       await new Promise((resolve) => setTimeout(resolve, REST_MILLIS));
     }
     this.#result.blocks += work.blocks;

@@ -119,7 +119,7 @@ const cases: { name: string; fates: number[]; status: ResultStatus; says: Said }
   },
 ];
 
-describe('D-53: the damage of one read', () => {
+describe('D-50, D-53: the damage of one read', () => {
   for (const { name, fates, status, says } of cases) {
     it(name, () => {
       const result = resultOf(fates);

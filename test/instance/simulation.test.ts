@@ -4,7 +4,7 @@ import { it } from 'node:test';
 import { forEachMethod } from '../../testing/instances.js';
 import { simulate } from '../../testing/simulation.js';
 
-const rounds = Number(process.env['PGAIO_SIMULATION_ROUNDS'] ?? 60);
+const rounds = Number(process.env['PGAIO_SIMULATION_ROUNDS'] ?? 25);
 const firstSeed = Number(process.env['PGAIO_SIMULATION_SEED'] ?? Math.floor(Math.random() * 2 ** 31));
 
 forEachMethod((ioMethod) => {

@@ -7,7 +7,7 @@ import { it } from 'node:test';
 import { forEachMethod } from '../../testing/instances.js';
 import { storm } from '../../testing/storm.js';
 
-const rounds = 25 * Number(process.env['PGAIO_STRESS_ROUNDS'] ?? 2);
+const rounds = 25 * Number(process.env['PGAIO_STRESS_ROUNDS'] ?? 1);
 const seed = Number(process.env['PGAIO_STRESS_SEED'] ?? Math.floor(Math.random() * 2 ** 31));
 
 forEachMethod((ioMethod) => {
@@ -19,7 +19,7 @@ forEachMethod((ioMethod) => {
     // A thread that dies in a critical section crashes its instance, by design.
     for (const reason of crashes) context.diagnostic(`crashed: ${reason}`);
     assert.deepEqual(problems, [], `seed ${seed}`);
-    assert.ok(crashes.length <= rounds / 10, 'critical sections are short');
+    assert.ok(crashes.length <= Math.max(3, rounds / 10), 'critical sections are short');
     assert.ok(backendsLost > rounds / 2 && blocks > 1000);
   });
 });

@@ -4,7 +4,7 @@ import { it } from 'node:test';
 import { forEachMethod } from '../../testing/instances.js';
 import { stress } from '../../testing/stress.js';
 
-const rounds = Number(process.env['PGAIO_STRESS_ROUNDS'] ?? 2);
+const rounds = Number(process.env['PGAIO_STRESS_ROUNDS'] ?? 1);
 const firstSeed = Number(process.env['PGAIO_STRESS_SEED'] ?? Math.floor(Math.random() * 2 ** 31));
 
 forEachMethod((ioMethod) => {

@@ -173,7 +173,7 @@ forEachVariant((variant) => {
       assert.ok(row !== undefined && Number(row.lastFailure) > 0);
     });
 
-    it('C-05, C-06: of a relation that databases share, for no database', async () => {
+    it('C-06: of a relation that databases share, for no database', async () => {
       const blocks = fresh({ tablespace: PG_GLOBAL_TABLESPACE, damaged: { 2: 'checksum' } });
       const [own, shared] = [failuresOf(5), failuresOf(0)];
       await assert.rejects(copy(blocks, 2, 1), { message: /^invalid page in block 2 of relation "global\// });
