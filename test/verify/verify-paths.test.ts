@@ -116,7 +116,7 @@ forEachMethod((method) => {
   });
 
   test('after a read error the blocks are read one by one', async () => {
-    const injection = new Injection();
+    const injection = new Injection({ ahead: true });
     using cluster = new SyntheticCluster();
     cluster.segment('base/5/16384', ['good', 'body', 'good']);
     injection.answer(-5, { times: 1 });
@@ -132,7 +132,7 @@ forEachMethod((method) => {
   });
 
   test('a read that stops early is continued', async () => {
-    const injection = new Injection();
+    const injection = new Injection({ ahead: true });
     using cluster = new SyntheticCluster();
     cluster.segment('base/5/16384', ['good', 'good', 'good', 'body']);
     injection.answer(2 * 8192 + 100, { times: 1 });
@@ -224,7 +224,7 @@ forEachMethod((method) => {
 });
 
 test('a job that fails ends the verification, with the reason and what was verified so far', async () => {
-  const injection = new Injection();
+  const injection = new Injection({ ahead: true });
   using cluster = new SyntheticCluster();
   cluster.segment('base/5/16384', ['good']);
   injection.throwAt('afterSharedCompletion');
