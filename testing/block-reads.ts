@@ -20,6 +20,8 @@ export class BlockReads {
   /** Of the pool that the relation is read through. */
   readonly buffers: BufferManager;
   readonly reader: ForkReader;
+  /** Operations begun from now on only pin; their I/O is started by waiting for them, as streams do under sync. */
+  deferred = false;
 
   constructor(
     backend: Backend,
@@ -42,6 +44,7 @@ export class BlockReads {
   begin(block: number): ReadBuffersOperation {
     const op = new ReadBuffersOperation();
     op.begin(this.reader, this.backend.rootScope, new Int32Array(128), 127, 0, block, 0);
+    op.deferred = this.deferred;
     return op;
   }
 
@@ -114,7 +117,7 @@ export class BlockReads {
       operations.push({
         offset,
         block: op.block,
-        io: !op.inFlight ? 'none' : op.foreign ? 'foreign' : 'own',
+        io: !op.needsWait ? 'none' : op.foreign ? 'foreign' : 'own',
         count: op.count,
       });
       offset += op.count;

@@ -71,6 +71,20 @@ describe('sync', () => {
     assert.equal(a.counters().reads, reads + 2, 'theirs and ours');
   });
 
+  it('JN-06: a read that is deferred, as a stream defers it, is one operation, and joins while it is waited for', async () => {
+    const { reads } = a.counters();
+    const { mine, release, outcome } = await heldReader(1);
+    mine.deferred = true;
+    const { operations, finish } = await mine.startAll(1, 4);
+    assert.deepEqual(operations, [{ offset: 0, block: 1, io: 'own', count: 4 }]);
+    const finished = finish();
+    await untilTrue(() => eventOf() === 'AioIoCompletion', finished);
+    release();
+    await finished;
+    assert.equal(await outcome(), 'done');
+    assert.equal(a.counters().reads, reads + 2, 'theirs and ours');
+  });
+
   it('D-40: a buffer under I/O stays where it is, whatever else is read', async () => {
     const { mine, release, outcome } = await heldReader(1);
     const { pool } = a.buffers;
