@@ -27,7 +27,12 @@ forEachMethod((ioMethod) => {
   let lastRelation = 100;
 
   before(async () => {
-    rig = await openRig({ ioMethod, sharedBuffers: '4MB', ioCombineLimit: '32kB', maxBackends: 8 });
+    rig = await openRig({
+      ioMethod,
+      sharedBuffers: '4MB',
+      ioCombineLimit: '32kB',
+      maintenanceIoConcurrency: 1,
+    });
     backend = rig.backend;
   });
   after(async () => rig.close());
@@ -95,6 +100,8 @@ forEachMethod((ioMethod) => {
     const relation = fresh();
     assert.equal(capacity({ ioConcurrency: 3 }), 16);
     assert.equal(capacity({ ioConcurrency: 0 }), 4);
+    assert.equal(capacity({}), 68);
+    assert.equal(capacity({ maintenance: true }), 8);
     assert.equal(
       capacity({ ioConcurrency: 1000 }),
       256,
