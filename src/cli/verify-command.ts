@@ -5,7 +5,7 @@ import { Interruption } from './interruption.js';
 import { noProgress, ProgressBar, ProgressLines, type ProgressDisplay } from './output/progress.js';
 import { badBlockLine, problemLine, structuralLine, summary } from './output/summary.js';
 import { ExitCode } from './verify/report.js';
-import { verifyPaths, type VerifyWatcher } from './verify/verify-paths.js';
+import type { VerifyWatcher } from './verify/verify-paths.js';
 
 interface Flags {
   method: IoMethodName | 'auto';
@@ -74,6 +74,8 @@ async function verify(paths: string[], flags: Flags): Promise<void> {
     if (process.stdout.writable) process.stdout.write(`${line}\n`);
   };
   try {
+    // Node reads all modules of a program at once: `doctor`, which looks at the limit on open files, must not need these.
+    const { verifyPaths } = await import('./verify/verify-paths.js');
     const { method, jobs, direct, filenode } = flags;
     const report = await verifyPaths({
       paths,
