@@ -22,7 +22,13 @@ export interface LogEvent {
 
 export type LogSink = (event: LogEvent) => void;
 
-/** Warnings become process warnings; the rest is dropped. */
-export const defaultLogSink: LogSink = (event) => {
-  if (event.level === 'warning') process.emitWarning(event.message, { type: 'PgaioWarning' });
+/** Warnings become process warnings, with their code, and with detail and hint as the detail; the rest is dropped. */
+export const defaultLogSink: LogSink = ({ level, message, code, detail, hint }) => {
+  if (level !== 'warning') return;
+  const more = [detail, hint].filter((line) => line !== undefined).join('\n');
+  process.emitWarning(message, {
+    type: 'PgaioWarning',
+    ...(code !== undefined && { code }),
+    ...(more !== '' && { detail: more }),
+  });
 };

@@ -59,7 +59,7 @@ export class DamageLog {
     this.#ring = region.rings + slot * Ring.words;
   }
 
-  append(io: IoHandle, block: number, fate: number): void {
+  append(io: Pick<IoHandle, 'target' | 'targetWord'>, block: number, fate: number): void {
     const words = this.#words;
     const { head, lost, tail, records } = Ring.at;
     const next = words.get(this.#ring + head);
@@ -107,18 +107,25 @@ export class DamageLogReader {
     const { array } = this.#words;
     while (!this.#stopped) {
       const seen = this.#words.load(this.#region.doorbell);
-      this.drain();
+      try {
+        this.drain();
+      } catch (error) {
+        queueMicrotask(() => {
+          throw error; // uncaught, as what a listener throws; the next event is read all the same
+        });
+        continue;
+      }
       const rung = Atomics.waitAsync(array, this.#region.doorbell, seen);
       if (rung.async) await rung.value;
     }
   }
 
-  /** Reads what is left, and no more. */
+  /** Reads what is left, and no more. Throws what the sink throws. */
   stop(): void {
     this.#stopped = true;
-    this.drain();
     this.#words.add(this.#region.doorbell, 1);
     Atomics.notify(this.#words.array, this.#region.doorbell);
+    this.drain();
   }
 
   drain(): void {

@@ -245,8 +245,11 @@ export class Instance {
       header.beginClosing();
       setAllLatches(slots);
       await this.#supervisorEnded();
-      this.#damageLog.stop();
-      await releaseSharedState(this.#memory);
+      try {
+        this.#damageLog.stop(); // calls the log, which may throw
+      } finally {
+        await releaseSharedState(this.#memory);
+      }
     }
   }
 

@@ -47,9 +47,9 @@ export interface StreamOptions<D = undefined> extends RelationOptions {
   strategy?: StrategyKind | BufferStrategy | null;
   /** Judge page headers only: the cluster keeps no checksums. Default false. */
   noChecksums?: boolean;
-  /** A page that is invalid becomes all zero, with a warning. Default: the backend's `zeroDamagedPages`. */
+  /** A page that is invalid becomes all zero, with a warning, also where the backend's `zeroDamagedPages` is off. */
   zeroOnError?: boolean;
-  /** A wrong checksum is a warning only. Default: the backend's `ignoreChecksumFailure`. */
+  /** A wrong checksum is a warning only, also where the backend's `ignoreChecksumFailure` is off. */
   ignoreChecksumFailure?: boolean;
 }
 

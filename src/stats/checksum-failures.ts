@@ -3,7 +3,8 @@
  * Counted by the issuer of a read when it reclaims the handle, so once for each page of each read, whoever completed
  * it; not at all, if the issuer's thread ends before.
  *
- * Who writes: the holder of `lock`. Failures are few; readers take the lock, too.
+ * Who writes: the holder of `lock`. Failures are few; readers take the lock, too, for as long as it takes to copy the
+ * table. A full table counts on, in its last entry: how many, but not whose.
  */
 import { declareLayout } from '../shmem/layout.js';
 import type { SegmentPlan } from '../shmem/segment.js';
@@ -83,30 +84,23 @@ export class ChecksumFailureTable {
 
   #make(entry: number, directory: number, database: number): number {
     const { words } = this.#slots;
-    words.set(entry + Entry.at.used, 1);
     words.set(entry + Entry.at.directory, directory);
     words.set(entry + Entry.at.database, database);
+    words.set(entry + Entry.at.used, 1);
     return entry;
   }
 
   /** In the order in which each was first met. */
   list(): ChecksumFailures[] {
-    return this.#locked(() => {
-      const { words } = this.#slots;
-      const { at } = Entry;
-      const rows: ChecksumFailures[] = [];
-      for (let number = 0; number < ENTRIES; number++) {
-        const entry = this.#region.entries + number * Entry.words;
-        if (words.get(entry + at.used) === 0) continue;
-        rows.push({
-          directory: words.get(entry + at.directory),
-          database: words.get(entry + at.directory) === -1 ? -1 : words.get(entry + at.database) >>> 0,
-          failures: words.getWide(entry + at.failures),
-          lastFailure: new Date(words.getWide(entry + at.lastFailure)),
-        });
-      }
-      return rows;
-    });
+    const { entries } = this.#region;
+    // Only this is done in a critical section: who ends while it makes rows has not torn anything.
+    const copy = this.#locked(() => this.#slots.words.array.slice(entries, entries + ENTRIES * Entry.words));
+    const rows: ChecksumFailures[] = [];
+    for (let entry = 0; entry < copy.length; entry += Entry.words) {
+      const row = copy.subarray(entry, entry + Entry.words);
+      if (row[Entry.at.used] !== 0) rows.push(rowOf(row));
+    }
+    return rows;
   }
 
   #locked<T>(work: () => T): T {
@@ -117,4 +111,20 @@ export class ChecksumFailureTable {
       unlockSpin(this.#slots, this.#region.lock, this.#slot);
     }
   }
+}
+
+function rowOf(row: Int32Array): ChecksumFailures {
+  const { at } = Entry;
+  const [directory, database] = [row[at.directory] as number, row[at.database] as number];
+  return {
+    directory,
+    database: directory === -1 ? -1 : database >>> 0,
+    failures: wideOf(row, at.failures),
+    lastFailure: new Date(wideOf(row, at.lastFailure)),
+  };
+}
+
+/** As SharedWords.getWide has it. */
+function wideOf(row: Int32Array, at: number): number {
+  return ((row[at] as number) >>> 0) + ((row[at + 1] as number) >>> 0) * 0x1_0000_0000;
 }
