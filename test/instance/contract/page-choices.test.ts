@@ -1,15 +1,22 @@
 /**
- * Rows Z-02, Z-09, I-02, I-03, D-54, D-55: what to do about bad pages, as users say it: for one read or stream, for a
+ * Rows Z-02, Z-09, I-02, I-03, D-54, D-55, D-56: what to do about bad pages, as users say it: for one read or stream, for a
  * backend, for an instance. What is done then is in page-verdicts.
  */
 import assert from 'node:assert/strict';
 import { after, afterEach, before, describe, it } from 'node:test';
+import { Rings } from '../../../src/aio/method/io-uring/rings.js';
+import type { IoHandle } from '../../../src/aio/handle.js';
+import type { LogEvent } from '../../../src/base/log.js';
 import type { Backend } from '../../../src/instance/backend.js';
+import { attachInstance } from '../../../src/instance/instance.js';
 import type { StreamOptions } from '../../../src/instance/relation-options.js';
 import { sequentialBlocks } from '../../../src/read-stream/block-sources.js';
 import type { SmgrRelation } from '../../../src/smgr/smgr.js';
+import { BlockReads } from '../../../testing/block-reads.js';
+import { Injection } from '../../../testing/injection.js';
 import { forEachMethod, openRig, withRig, type Rig } from '../../../testing/instances.js';
 import { stampedPage, type Damage } from '../../../testing/relations.js';
+import { untilTrue } from '../../../testing/turns.js';
 
 const BLOCKS = 6;
 const BAD = 2;
@@ -69,6 +76,25 @@ const CASES: { damage: Damage; options: Options; outcome: Outcome }[] = [
   { damage: 'checksum', options: { ignoreChecksumFailure: true }, outcome: 'as it is' },
   { damage: 'checksum', options: { zeroOnError: true, ignoreChecksumFailure: true }, outcome: 'as it is' },
 ];
+
+/** One more backend in this thread, with a log of its own. */
+async function attachQuietly(rig: Rig): Promise<{ backend: Backend; log: LogEvent[] }> {
+  const log: LogEvent[] = [];
+  return { backend: await attachInstance(rig.instance.handle, { log: (event) => log.push(event) }), log };
+}
+
+/** What is in the page cache is complete when it is submitted, and taken by who submits, unless another is at it. */
+function withRingTaken<T>(rig: Rig, owner: Backend, by: Backend, work: () => T): T {
+  const { slots, plan } = rig.backend.parts.memory;
+  if (rig.instance.settings.ioMethod !== 'io_uring') return work();
+  const rings = new Rings(slots, plan.rings);
+  assert.ok(rings.tryLock(owner.number, by.number));
+  try {
+    return work();
+  } finally {
+    rings.unlock(owner.number, by.number);
+  }
+}
 
 forEachMethod((ioMethod) => {
   describe('Z-02, Z-09, I-02, I-03: choices of a read', () => {
@@ -149,6 +175,56 @@ forEachMethod((ioMethod) => {
       );
     });
   });
+
+  for (const zeroing of [true, false]) {
+    const other = zeroing ? 'its completer would not' : 'its completer would';
+    it(`D-55, D-54, D-56: who issues ${zeroing ? 'zeroes' : 'does not zero'}, ${other}`, async (context) => {
+      const injection = new Injection();
+      await withRig({ ioMethod, injection: injection.url }, async (rig) => {
+        const [issuer, completer] = [await attachQuietly(rig), await attachQuietly(rig)];
+        const completedBy: number[] = [];
+        for (const { backend } of [issuer, completer]) {
+          const { thread, slot } = backend.parts;
+          const complete = thread.completeShared.bind(thread);
+          context.mock.method(thread, 'completeShared', (io: IoHandle) => {
+            completedBy.push(slot);
+            complete(io);
+          });
+        }
+        const locator = rig.data.write(1, BLOCKS, { damaged: { [BAD]: 'checksum' } });
+        const blocks = new BlockReads(issuer.backend, rig.data.path, locator);
+        const hold = ioMethod === 'worker' ? injection.hold('beforeSharedCompletion', { relation: 1 }) : null;
+
+        issuer.backend.zeroDamagedPages = zeroing;
+        const op = withRingTaken(rig, issuer.backend, completer.backend, () => blocks.start(BAD, 1));
+        await hold?.arrived();
+        for (const { backend } of [issuer, completer]) backend.zeroDamagedPages = !zeroing; // too late
+        hold?.release();
+        const { aio } = completer.backend;
+        aio.waits.block(() => aio.waitFor(op.ioHandle, op.ioGeneration));
+
+        const expected = { worker: [], io_uring: [completer.backend.number], sync: [issuer.backend.number] };
+        assert.deepEqual(completedBy, expected[ioMethod], 'in a worker, in who waits, in who issues');
+        assert.equal(completer.backend.buffers.bufferIo.isValid(op.buffer(0)), zeroing);
+        const events = (): string[] =>
+          rig.log.filter(({ path }) => path !== undefined).map(({ level }) => level);
+        await untilTrue(() => events().length > 0);
+        assert.deepEqual(events(), ['log']);
+        assert.deepEqual([issuer.log, completer.log], [[], []], 'nobody has awaited it as its issuer');
+        assert.deepEqual(issuer.backend.checksumFailures(), [], 'nor counted for it');
+
+        const relation = blocks.relation;
+        const read = blocks.copy(op).then((pages) => pages[0]!);
+        assert.equal(await outcomeOf(read, relation), zeroing ? 'zeroed' : 'error');
+        const warnings = issuer.log.map(({ level, code }) => [level, code]);
+        assert.deepEqual(warnings, zeroing ? [['warning', 'PGAIO_PAGE_ZEROED']] : []);
+        assert.deepEqual(completer.log, []);
+        const failures = issuer.backend.checksumFailures().map((row) => [row.database, row.failures]);
+        assert.deepEqual(failures, [[5, 1]]);
+        for (const { backend } of [issuer, completer]) await backend.close();
+      });
+    });
+  }
 
   it('D-54: what was found last is in the log when the instance has closed', async () => {
     await withRig({ ioMethod }, async (rig) => {
