@@ -486,7 +486,7 @@ export class ReadStream<D = undefined> {
       for (let at = this.head; at !== last; at++)
         pool.unpin(this.queue[at & this.mask] as number, this.scope);
     }
-    this.head = this.tail;
+    this.tail = this.head; // so what is said about the buffer that was returned last stays where it is
     this.count();
   }
 }

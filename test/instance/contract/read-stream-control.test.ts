@@ -226,6 +226,28 @@ forEachMethod((ioMethod) => {
     }
   });
 
+  it('D-108, D-115: what was said about the buffer in use stays beside it through reset and close', async () => {
+    let asked = 0;
+    const options = {
+      full: true,
+      perBufferData: () => ({ block: -1 }),
+      nextBlock: (note: { block: number }): number => (note.block = asked++),
+    };
+    for (const stop of ['reset', 'close'] as const) {
+      asked = 0;
+      const stream = backend.readStream(fresh(), options);
+      assert.equal((await stream.next()).value?.block, 0);
+      assert.ok(asked > 1);
+      const before = stream.data;
+      assert.equal(before.block, 0);
+      if (stop === 'reset') stream.reset();
+      else stream.close();
+      assert.equal(stream.data, before);
+      stream.close();
+    }
+    await ioDone(backend);
+  });
+
   it('D-107: at its end it does not look ahead any more, and its distance stays', async () => {
     let asked = 0;
     const relation = fresh();
