@@ -442,7 +442,7 @@ export class ReadStream<D = undefined> {
   resume(): void {
     if (!this.paused) return;
     this.paused = false;
-    this.ended = false;
+    this.ended = this.error !== null; // reading ahead went wrong while it was paused: the consumer gets there first
     this.fastPath = this.isCached;
   }
 

@@ -248,6 +248,26 @@ forEachMethod((ioMethod) => {
     await ioDone(backend);
   });
 
+  it('D-114: what went wrong with blocks read ahead is not passed over by resuming', async () => {
+    const missing = 131_072; // in a segment that is not there
+    const list = [0, 2, missing, 'pause', 5, 6, END_OF_STREAM] as const;
+    let asked = 0;
+    const stream: ReadStream = backend.rawReadStream(
+      fresh(),
+      () => {
+        const next = list[asked++] ?? END_OF_STREAM;
+        return next === 'pause' ? stream.pause() : next;
+      },
+      { full: true },
+    );
+    assert.equal(await pullOne(backend, stream), 0);
+    stream.resume();
+    assert.equal(await pullOne(backend, stream), 2);
+    await assert.rejects(pullOne(backend, stream), /ENOENT/);
+    assert.equal(pinned(), 0);
+    await ioDone(backend);
+  });
+
   it('D-107: at its end it does not look ahead any more, and its distance stays', async () => {
     let asked = 0;
     const relation = fresh();
