@@ -224,9 +224,11 @@ export class ReadStream<D = undefined> {
 
   /** The end, or the error that reading ahead ended with. Sticky. */
   private finish(): number {
-    if (this.error === null) return END_OF_STREAM;
+    const { error } = this;
+    if (error === null) return END_OF_STREAM;
     this.close();
-    throw this.error as Error;
+    this.error = error;
+    throw error as Error;
   }
 
   private awaitOldest(): true | Pending {
@@ -345,7 +347,7 @@ export class ReadStream<D = undefined> {
     );
     if (next >>> 0 !== next && next !== END_OF_STREAM && next !== YIELD)
       fail(`the block callback returned ${String(next)}, no block number`);
-    return next;
+    return this.closed ? END_OF_STREAM : next; // closed by the callback
   }
 
   private extendPending(block: number): boolean {
@@ -464,6 +466,7 @@ export class ReadStream<D = undefined> {
   /** Unpins everything not yet returned, and returns END_OF_STREAM from here on. */
   close(): void {
     this.closed = true;
+    this.error = null;
     this.paused = false;
     this.ended = true;
     this.fastPath = false;

@@ -268,6 +268,26 @@ forEachMethod((ioMethod) => {
     await ioDone(backend);
   });
 
+  it('D-118: a stream that is closed, by its callback too, is over: no block, no error, no pin', async () => {
+    let asked = 0;
+    const stream: ReadStream = backend.rawReadStream(
+      fresh(),
+      () => {
+        if (asked === 3) stream.close();
+        return asked++;
+      },
+      { full: true },
+    );
+    assert.equal(await pullOne(backend, stream), END_OF_STREAM);
+    assert.equal(pinned(), 0);
+    const failing = rawStreamOver(backend, fresh(), [0, 2, 131_072], { full: true });
+    assert.equal(await pullOne(backend, failing), 0);
+    failing.close();
+    assert.equal(await pullOne(backend, failing), END_OF_STREAM);
+    assert.equal(pinned(), 0);
+    await ioDone(backend);
+  });
+
   it('D-107: at its end it does not look ahead any more, and its distance stays', async () => {
     let asked = 0;
     const relation = fresh();
