@@ -224,9 +224,11 @@ export class ReadStream<D = undefined> {
 
   /** The end, or the error that reading ahead ended with. Sticky. */
   private finish(): number {
-    if (this.error === null) return END_OF_STREAM;
+    const { error } = this;
+    if (error === null) return END_OF_STREAM;
     this.close();
-    throw this.error as Error;
+    this.error = error;
+    throw error as Error;
   }
 
   private awaitOldest(): true | Pending {
@@ -345,7 +347,7 @@ export class ReadStream<D = undefined> {
     );
     if (next >>> 0 !== next && next !== END_OF_STREAM && next !== YIELD)
       fail(`the block callback returned ${String(next)}, no block number`);
-    return next;
+    return this.closed ? END_OF_STREAM : next; // closed by the callback
   }
 
   private extendPending(block: number): boolean {
@@ -442,7 +444,7 @@ export class ReadStream<D = undefined> {
   resume(): void {
     if (!this.paused) return;
     this.paused = false;
-    this.ended = false;
+    this.ended = this.error !== null; // reading ahead went wrong while it was paused: the consumer gets there first
     this.fastPath = this.isCached;
   }
 
@@ -464,6 +466,7 @@ export class ReadStream<D = undefined> {
   /** Unpins everything not yet returned, and returns END_OF_STREAM from here on. */
   close(): void {
     this.closed = true;
+    this.error = null;
     this.paused = false;
     this.ended = true;
     this.fastPath = false;
@@ -486,7 +489,7 @@ export class ReadStream<D = undefined> {
       for (let at = this.head; at !== last; at++)
         pool.unpin(this.queue[at & this.mask] as number, this.scope);
     }
-    this.head = this.tail;
+    this.tail = this.head; // so what is said about the buffer that was returned last stays where it is
     this.count();
   }
 }

@@ -226,6 +226,68 @@ forEachMethod((ioMethod) => {
     }
   });
 
+  it('D-108, D-115: what was said about the buffer in use stays beside it through reset and close', async () => {
+    let asked = 0;
+    const options = {
+      full: true,
+      perBufferData: () => ({ block: -1 }),
+      nextBlock: (note: { block: number }): number => (note.block = asked++),
+    };
+    for (const stop of ['reset', 'close'] as const) {
+      asked = 0;
+      const stream = backend.readStream(fresh(), options);
+      assert.equal((await stream.next()).value?.block, 0);
+      assert.ok(asked > 1);
+      const before = stream.data;
+      assert.equal(before.block, 0);
+      if (stop === 'reset') stream.reset();
+      else stream.close();
+      assert.equal(stream.data, before);
+      stream.close();
+    }
+    await ioDone(backend);
+  });
+
+  it('D-114: what went wrong with blocks read ahead is not passed over by resuming', async () => {
+    const missing = 131_072; // in a segment that is not there
+    const list = [0, 2, missing, 'pause', 5, 6, END_OF_STREAM] as const;
+    let asked = 0;
+    const stream: ReadStream = backend.rawReadStream(
+      fresh(),
+      () => {
+        const next = list[asked++] ?? END_OF_STREAM;
+        return next === 'pause' ? stream.pause() : next;
+      },
+      { full: true },
+    );
+    assert.equal(await pullOne(backend, stream), 0);
+    stream.resume();
+    assert.equal(await pullOne(backend, stream), 2);
+    await assert.rejects(pullOne(backend, stream), /ENOENT/);
+    assert.equal(pinned(), 0);
+    await ioDone(backend);
+  });
+
+  it('D-118: a stream that is closed, by its callback too, is over: no block, no error, no pin', async () => {
+    let asked = 0;
+    const stream: ReadStream = backend.rawReadStream(
+      fresh(),
+      () => {
+        if (asked === 3) stream.close();
+        return asked++;
+      },
+      { full: true },
+    );
+    assert.equal(await pullOne(backend, stream), END_OF_STREAM);
+    assert.equal(pinned(), 0);
+    const failing = rawStreamOver(backend, fresh(), [0, 2, 131_072], { full: true });
+    assert.equal(await pullOne(backend, failing), 0);
+    failing.close();
+    assert.equal(await pullOne(backend, failing), END_OF_STREAM);
+    assert.equal(pinned(), 0);
+    await ioDone(backend);
+  });
+
   it('D-107: at its end it does not look ahead any more, and its distance stays', async () => {
     let asked = 0;
     const relation = fresh();
