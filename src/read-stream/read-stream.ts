@@ -391,25 +391,26 @@ export class ReadStream<D = undefined> {
 
   private started(operation: ReadBuffersOperation): void {
     const { count } = operation;
-    const ahead = this.tail !== this.head;
+    const position = this.tail;
     this.readAtOnce = false;
-    if (operation.needsWait) this.ioStarted(operation, ahead);
-    else if (this.inFlight === 0 && !this.ended) this.distances.afterHit();
     this.tail += count;
     this.forwarded = operation.pinned - count;
     this.pendingBlock += count;
     this.pending -= count;
     this.count();
+    if (operation.needsWait) this.ioStarted(operation, position);
+    else if (this.inFlight === 0 && !this.ended) this.distances.afterHit();
   }
 
-  private ioStarted(operation: ReadBuffersOperation, ahead: boolean): void {
+  /** The books are in order already: giving advice may fail. */
+  private ioStarted(operation: ReadBuffersOperation, position: number): void {
     const { stats } = this;
-    this.positions[this.ioTail % this.ioMax] = this.tail;
+    this.positions[this.ioTail % this.ioMax] = position;
     this.ioTail++;
     stats.ios++;
     stats.ioBlocks += operation.count;
     stats.inFlightSum += this.inFlight;
-    if (this.advice?.prepare(operation.block, operation.count, ahead) === true) {
+    if (this.advice?.prepare(operation.block, operation.count, position !== this.head) === true) {
       if (this.manager.advise(operation)) stats.advices++;
     }
     if (stats.ios % PIN_LIMIT_STRIDE === 0) this.manager.pool.refreshPinLimit();

@@ -133,12 +133,14 @@ export class SmgrRelation {
 
   /**
    * Advises the kernel that `count` blocks of one file will be read soon, which it then does by itself. False when
-   * it cannot be told: without the addon, or past the page cache. PostgreSQL's smgrprefetch.
+   * it cannot be told: without the addon, past the page cache, or where there is no such file, which is for the read to
+   * say. PostgreSQL's smgrprefetch.
    */
   prefetch(fork: Fork, block: number, count: number): boolean {
     const addon = loadAddon();
     if (addon === null || this.#smgr.direct) return false;
-    const vfd = this.#segments(fork).open(Math.floor(block / SEGMENT_BLOCKS), true) as Vfd;
+    const vfd = this.#segments(fork).open(Math.floor(block / SEGMENT_BLOCKS), false);
+    if (vfd === null) return false;
     const position = (block % SEGMENT_BLOCKS) * BLOCK_SIZE;
     return (
       addon.fadvise(this.#smgr.vfds.useOrThrow(vfd), position, count * BLOCK_SIZE, FileAdvice.WILL_NEED) === 0
