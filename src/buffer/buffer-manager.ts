@@ -17,7 +17,7 @@ import type { Scope, ScopedResources } from '../aio/scope.js';
 import { assert } from '../base/assert.js';
 import { BLOCK_SIZE } from '../base/settings.js';
 import { PENDING, type Pending } from '../shmem/wait.js';
-import type { Fork } from '../smgr/relation.js';
+import { checkFork, type Fork } from '../smgr/relation.js';
 import type { SmgrRelation } from '../smgr/smgr.js';
 import { Claim, type BufferIo } from './buffer-io.js';
 import { makeForkTag, type ForkTag } from './descriptor.js';
@@ -147,6 +147,7 @@ export class BufferManager implements ScopedResources {
 
   reader(relation: SmgrRelation, fork: Fork, flags = 0): ForkReader {
     const { tablespace, database, relation: number, backend } = relation.locator;
+    checkFork(fork);
     assert((backend !== undefined) === this.isPrivate, 'a relation is read through the pool that it is in');
     return {
       relation,

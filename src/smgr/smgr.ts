@@ -19,8 +19,9 @@ import { ForkSegments } from './fork-segments.js';
 import {
   Fork,
   PG_DEFAULT_TABLESPACE,
-  PG_GLOBAL_TABLESPACE,
   SEGMENT_BLOCKS,
+  checkFork,
+  checkLocator,
   relationPath,
   type RelationLocator,
 } from './relation.js';
@@ -41,11 +42,11 @@ export class StorageManager {
     this.#directories = directories;
   }
 
-  /** Opens a relation of a cluster. Files are opened later; a data directory that is none is refused now. */
+  /** Opens a relation of a cluster. Files are opened later; a locator or a data directory that is none is refused now. */
   open(dataDirectory: string, locator: Partial<RelationLocator> & { relation: number }): SmgrRelation {
     const directory = resolve(dataDirectory);
     const whole = { tablespace: PG_DEFAULT_TABLESPACE, database: 0, ...locator };
-    checkOwner(whole);
+    checkLocator(whole);
     const version = versionDirectory(directory, whole.tablespace); // throws before the directory gets a number
     const number = this.#directories.numberOf(directory);
     const relation = new SmgrRelation(this, directory, number, whole, version);
@@ -93,12 +94,12 @@ export class SmgrRelation {
   }
 
   #segments(fork: Fork): ForkSegments {
-    return (this.#forks[fork] ??= new ForkSegments(
-      this.#smgr.vfds,
-      this.#directory,
-      this.path(fork),
-      this.#smgr.direct,
-    ));
+    return (this.#forks[fork] ??= this.#makeSegments(fork));
+  }
+
+  #makeSegments(fork: Fork): ForkSegments {
+    checkFork(fork);
+    return new ForkSegments(this.#smgr.vfds, this.#directory, this.path(fork), this.#smgr.direct);
   }
 
   /** Blocks of a fork, found by the sizes of its files; 0 when the fork does not exist. */
@@ -219,14 +220,6 @@ export class SmgrRelation {
   immediateSync(fork: Fork): void {
     syncFork(this.#segments(fork));
   }
-}
-
-/** The shared tablespace has no private relations. */
-function checkOwner({ tablespace, backend }: RelationLocator): void {
-  if (backend === undefined) return;
-  const possible = Number.isInteger(backend) && backend >= 0 && tablespace !== PG_GLOBAL_TABLESPACE;
-  if (!possible)
-    throw new RangeError(`no relation of tablespace ${tablespace} is private to backend ${backend}`);
 }
 
 /** `PG_18_202506291`: which of a tablespace's directories belongs to this cluster. */
