@@ -214,8 +214,9 @@ export class Backend {
     return new BufferStrategy(kind, pool, whole);
   }
 
-  /** The pool that a relation is read through. Throws when it is private to another backend. */
+  /** The pool that a relation is read through. Throws when another backend has opened it, or it is private to one. */
   buffersOf(relation: SmgrRelation): BufferManager {
+    relation.assertOpenedBy(this.#smgr);
     const { backend } = relation.locator;
     if (backend === undefined) return this.buffers;
     if (backend !== this.number) {

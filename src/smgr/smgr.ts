@@ -9,7 +9,7 @@ import { join, resolve } from 'node:path';
 import type { Aio } from '../aio/aio.js';
 import type { IoHandle } from '../aio/handle.js';
 import { CallbackId, TargetId } from '../aio/ids.js';
-import { IoError } from '../base/errors.js';
+import { IoError, SettingError } from '../base/errors.js';
 import { BLOCK_SIZE } from '../base/settings.js';
 import { FileAdvice, loadAddon } from '../native/addon.js';
 import { identifyFile } from '../vfd/file-target.js';
@@ -86,6 +86,17 @@ export class SmgrRelation {
     this.directoryNumber = number;
     this.locator = locator;
     this.#versionDirectory = versionDir;
+  }
+
+  /**
+   * Its files are those of one backend, and so is the number of its data directory: another backend would read with
+   * descriptors, or find pages, that have nothing to do with it.
+   */
+  assertOpenedBy(smgr: StorageManager): void {
+    if (this.#smgr === smgr) return;
+    throw new SettingError(`relation "${this.path(Fork.MAIN)}" was opened by another backend`, {
+      hint: 'Open it with openRelation of the backend that is to read or change it.',
+    });
   }
 
   /** Relative to the data directory: what messages name. */

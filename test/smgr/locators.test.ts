@@ -3,7 +3,8 @@ import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 import type { Backend } from '../../src/instance/backend.js';
 import { Fork, type RelationLocator } from '../../src/smgr/relation.js';
-import { openRig, type Rig } from '../../testing/instances.js';
+import { forEachMethod, openRig, withRig, type Rig } from '../../testing/instances.js';
+import { stampOf } from '../../testing/relations.js';
 
 describe('locators and forks', () => {
   let rig: Rig;
@@ -44,5 +45,25 @@ describe('locators and forks', () => {
       assert.throws(() => relation.exists(fork), refusal);
     }
     assert.equal(relation.exists(Fork.FSM), false);
+  });
+});
+
+forEachMethod((ioMethod) => {
+  it('a relation that another backend has opened is refused, and the refusal costs nothing', async () => {
+    await withRig({ ioMethod }, async (rig) => {
+      const other = await rig.attach();
+      const locator = rig.data.write(100, 3);
+      const theirs = other.openRelation(rig.data.path, locator);
+      const refusal = { name: 'SettingError', message: /was opened by another backend/, hint: /openRelation/ };
+      const { backend } = rig;
+      await assert.rejects(backend.readBlock(theirs, 1), refusal);
+      assert.throws(() => backend.readStream(theirs), refusal);
+      assert.throws(() => backend.pinCached(theirs, 1), refusal);
+      await assert.rejects(backend.dropRelation(theirs), refusal);
+      const own = backend.openRelation(rig.data.path, locator);
+      const buffer = await backend.readBlock(own, 1);
+      assert.equal(stampOf(buffer.page).block, 1);
+      buffer.release();
+    });
   });
 });
