@@ -3,13 +3,16 @@
  * numbers. Resolved once by the creator into plain numbers that every thread can be sent.
  */
 import { SettingError } from './errors.js';
-import { checkRange, parseBytes, parseMillis } from './units.js';
+import { checkOnOrOff, checkRange, parseBytes, parseMillis } from './units.js';
 
 /** Bytes of a block in the buffer pool. */
 export const BLOCK_SIZE = 8192;
 
 export const IO_METHODS = ['worker', 'io_uring', 'sync'] as const;
 export type IoMethodName = (typeof IO_METHODS)[number];
+
+/** Most reads that a stream may be told to keep in flight. */
+export const MAX_IO_CONCURRENCY = 1000;
 
 /** What a user may give; everything has a default. */
 export interface InstanceSettings {
@@ -127,21 +130,26 @@ export function resolveSettings(
     ioMaxConcurrency: concurrency(given.ioMaxConcurrency ?? -1, sharedBuffers, maxBackends),
     ioCombineLimit: Math.min(combine, ioMaxCombineLimit),
     ioMaxCombineLimit,
-    effectiveIoConcurrency: checkRange('effectiveIoConcurrency', given.effectiveIoConcurrency ?? 16, 0, 1000),
+    effectiveIoConcurrency: checkRange(
+      'effectiveIoConcurrency',
+      given.effectiveIoConcurrency ?? 16,
+      0,
+      MAX_IO_CONCURRENCY,
+    ),
     maintenanceIoConcurrency: checkRange(
       'maintenanceIoConcurrency',
       given.maintenanceIoConcurrency ?? 16,
       0,
-      1000,
+      MAX_IO_CONCURRENCY,
     ),
     sharedBuffers,
     tempBuffers: blocks('tempBuffers', given.tempBuffers ?? 8 * MB, MIN_PRIVATE_BLOCKS, MAX_PRIVATE_BLOCKS),
     ioMemory: ioMemory * IO_MEMORY_UNIT,
     maxBackends,
     maxFilesPerProcess: checkRange('maxFilesPerProcess', given.maxFilesPerProcess ?? 1000, 64, 1_000_000),
-    debugIoDirect: onOrOff('debugIoDirect', given.debugIoDirect),
-    zeroDamagedPages: onOrOff('zeroDamagedPages', given.zeroDamagedPages),
-    ignoreChecksumFailure: onOrOff('ignoreChecksumFailure', given.ignoreChecksumFailure),
+    debugIoDirect: checkOnOrOff('debugIoDirect', given.debugIoDirect ?? false),
+    zeroDamagedPages: checkOnOrOff('zeroDamagedPages', given.zeroDamagedPages ?? false),
+    ignoreChecksumFailure: checkOnOrOff('ignoreChecksumFailure', given.ignoreChecksumFailure ?? false),
     ioUringMemory: ringMemory(given.ioUringMemory ?? 'auto'),
   };
 }
@@ -174,13 +182,6 @@ function ringMemory(given: string): RingMemory {
   throw new SettingError(`invalid value for ioUringMemory: ${JSON.stringify(given)}`, {
     hint: `Available values: ${RING_MEMORIES.join(', ')}.`,
   });
-}
-
-/** Off unless given. */
-function onOrOff(name: string, given: boolean | undefined): boolean {
-  const value: unknown = given ?? false;
-  if (typeof value === 'boolean') return value;
-  throw new SettingError(`${name} must be true or false, not ${JSON.stringify(value)}`);
 }
 
 function rejectUnknown(given: InstanceSettings): void {

@@ -52,3 +52,13 @@ export function checkRange(name: string, value: number, min: number, max: number
   }
   return value;
 }
+
+/** Only the two booleans: a string that says `off` would be on. */
+export function checkOnOrOff(name: string, value: unknown): boolean {
+  if (typeof value === 'boolean') return value;
+  throw new SettingError(`${name} must be true or false, not ${JSON.stringify(value)}`);
+}
+
+export function checkBlockNumber(block: number): void {
+  if (block >>> 0 !== block) throw new RangeError(`${String(block)} is not a block number`);
+}

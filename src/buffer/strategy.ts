@@ -45,6 +45,7 @@ export class BufferStrategy {
 
   /** At most an eighth of the pool, at least one buffer. */
   constructor(kind: StrategyKind, pool: StrategyPool, size: StrategySize) {
+    checkStrategyKind(kind);
     this.kind = kind;
     const wanted = size.ringSize === undefined ? ringBuffers(kind, pool, size) : givenBuffers(size.ringSize);
     const buffers = Math.max(1, Math.min(wanted, Math.floor(pool.region.count / 8)));
@@ -73,6 +74,13 @@ export class BufferStrategy {
   replace(buffer: number): void {
     this.ring[this.current] = buffer;
   }
+}
+
+export function checkStrategyKind(kind: unknown): void {
+  if (STRATEGY_KINDS.some((known) => known === kind)) return;
+  throw new SettingError(`invalid value for strategy: ${JSON.stringify(kind)}`, {
+    hint: `Available values: ${STRATEGY_KINDS.join(', ')}; or what accessStrategy returns.`,
+  });
 }
 
 function ringBuffers(kind: StrategyKind, pool: StrategyPool, size: StrategySize): number {

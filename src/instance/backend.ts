@@ -9,6 +9,7 @@ import { CallbackId } from '../aio/ids.js';
 import type { IoMethodOps } from '../aio/method/method.js';
 import { Scope } from '../aio/scope.js';
 import type { LogSink } from '../base/log.js';
+import { checkBlockNumber, checkOnOrOff } from '../base/units.js';
 import { ClosedError, InstanceCrashedError, PrivateRelationError } from '../base/errors.js';
 import { BufferManager, type ForkReader } from '../buffer/buffer-manager.js';
 import { PageSettings, ReadFlag } from '../buffer/page-damage.js';
@@ -34,7 +35,12 @@ import type { OpenOptions } from '../vfd/vfd.js';
 import { askForExitNotice } from './exit-notices.js';
 import { methodOps } from './methods.js';
 import { discarding, extending, removing, truncating } from './relation-changes.js';
-import type { DiscardOptions, RelationOptions, StreamOptions } from './relation-options.js';
+import {
+  checkStreamOptions,
+  type DiscardOptions,
+  type RelationOptions,
+  type StreamOptions,
+} from './relation-options.js';
 import type { InstanceHandle } from './shared-state.js';
 import { AttachedMemory, ThreadParts, type LoadedModules } from './thread-parts.js';
 import {
@@ -127,7 +133,7 @@ export class Backend {
   }
 
   set zeroDamagedPages(on: boolean) {
-    this.#pageSettings.set(ReadFlag.ZERO_ON_ERROR, on);
+    this.#pageSettings.set(ReadFlag.ZERO_ON_ERROR, checkOnOrOff('zeroDamagedPages', on));
   }
 
   /** Whether a wrong checksum is a warning only, if the page's header is sane. Otherwise as `zeroDamagedPages`. */
@@ -136,7 +142,7 @@ export class Backend {
   }
 
   set ignoreChecksumFailure(on: boolean) {
-    this.#pageSettings.set(ReadFlag.IGNORE_CHECKSUM_FAILURES, on);
+    this.#pageSettings.set(ReadFlag.IGNORE_CHECKSUM_FAILURES, checkOnOrOff('ignoreChecksumFailure', on));
   }
 
   // --- relations ---------------------------------------------------------------------------------
@@ -183,6 +189,7 @@ export class Backend {
   ): ReadStream<D> {
     this.#assertOpen();
     const buffers = this.buffersOf(relation);
+    checkStreamOptions(nextBlock, options);
     const { settings } = this.parts.memory.handle;
     const { effectiveIoConcurrency, maintenanceIoConcurrency, ioCombineLimit } = settings;
     const { maintenance = false, strategy = null } = options;
@@ -243,6 +250,7 @@ export class Backend {
   /** The buffer of a block, pinned, if the page is in the pool; null when not. Never waits. */
   pinCached(relation: SmgrRelation, block: number, options: StreamOptions = {}): PinnedBuffer | null {
     this.#assertOpen();
+    checkBlockNumber(block);
     const scope = options.scope ?? this.rootScope;
     scope.assertOpen();
     const buffers = this.buffersOf(relation);
@@ -256,7 +264,7 @@ export class Backend {
 
   /** Reads one block and pins it. The caller releases it. */
   async readBlock(relation: SmgrRelation, block: number, options: StreamOptions = {}): Promise<PinnedBuffer> {
-    if (block >>> 0 !== block) throw new RangeError(`${block} is not a block number`);
+    checkBlockNumber(block);
     let given = false;
     const nextBlock = (): number => (given ? -1 : ((given = true), block));
     const stream = this.#stream(relation, nextBlock, { ...options, ioConcurrency: 1 }, false);

@@ -3,6 +3,7 @@
  * the pool first, so that no page is found whose block is gone; what is added enters the pool only by being read.
  */
 import { BLOCK_SIZE } from '../base/settings.js';
+import { checkBlockNumber } from '../base/units.js';
 import type { BufferManager } from '../buffer/buffer-manager.js';
 import { DropRelationBuffers, type BlockRange } from '../buffer/drop-buffers.js';
 import { PENDING, type Step } from '../shmem/wait.js';
@@ -28,7 +29,7 @@ export function discarding(
   fork: Fork,
   from: number,
 ): Step<number> {
-  if (from >>> 0 !== from) throw new RangeError(`${from} is not a block number`);
+  checkBlockNumber(from);
   return droppingFirst(
     buffers,
     relation,

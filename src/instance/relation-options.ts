@@ -1,6 +1,9 @@
 /** What can be said about reads, streams and changes of a relation. */
 import type { Scope } from '../aio/scope.js';
-import type { BufferStrategy, StrategyKind } from '../buffer/strategy.js';
+import { SettingError } from '../base/errors.js';
+import { MAX_IO_CONCURRENCY } from '../base/settings.js';
+import { checkOnOrOff, checkRange } from '../base/units.js';
+import { BufferStrategy, checkStrategyKind, type StrategyKind } from '../buffer/strategy.js';
 import type { NextBlock } from '../read-stream/stream-options.js';
 import type { Fork } from '../smgr/relation.js';
 
@@ -20,7 +23,7 @@ export interface StreamOptions<D = undefined> extends RelationOptions {
   perBufferData?: () => D;
   /** Where pins belong. Default: the backend's own scope. */
   scope?: Scope;
-  /** Reads in flight; 0: one at a time, executed by this thread. Default: `effectiveIoConcurrency`. */
+  /** Reads in flight, 0 to 1000; 0: one at a time, executed by this thread. Default: `effectiveIoConcurrency`. */
   ioConcurrency?: number;
   /** Maintenance work: the default is `maintenanceIoConcurrency`. PostgreSQL's READ_STREAM_MAINTENANCE. */
   maintenance?: boolean;
@@ -56,4 +59,30 @@ export interface StreamOptions<D = undefined> extends RelationOptions {
 export interface DiscardOptions extends RelationOptions {
   /** The first block to discard. Default: 0. */
   from?: number;
+}
+
+const SWITCHES = [
+  'maintenance',
+  'full',
+  'sequential',
+  'batchMode',
+  'noChecksums',
+  'zeroOnError',
+  'ignoreChecksumFailure',
+] as const;
+
+/** Refuses what a stream cannot go by: found later, it would be a stream that ends too soon, or a choice ignored. */
+export function checkStreamOptions<D>(nextBlock: NextBlock<D>, options: StreamOptions<D>): void {
+  const { ioConcurrency, strategy, perBufferData } = options;
+  if (ioConcurrency !== undefined) checkRange('ioConcurrency', ioConcurrency, 0, MAX_IO_CONCURRENCY);
+  for (const name of SWITCHES) if (options[name] !== undefined) checkOnOrOff(name, options[name]);
+  checkFunction('nextBlock', nextBlock);
+  if (perBufferData !== undefined) checkFunction('perBufferData', perBufferData);
+  if (strategy === undefined || strategy === null || strategy instanceof BufferStrategy) return;
+  checkStrategyKind(strategy);
+}
+
+function checkFunction(name: string, value: unknown): void {
+  if (typeof value !== 'function')
+    throw new SettingError(`${name} must be a function, not ${JSON.stringify(value)}`);
 }

@@ -1,0 +1,72 @@
+/** What a stream or a read is told and cannot go by is refused at once, and says what it should be. */
+import assert from 'node:assert/strict';
+import { after, before, describe, it } from 'node:test';
+import type { Backend } from '../../src/instance/backend.js';
+import type { StreamOptions } from '../../src/instance/relation-options.js';
+import type { SmgrRelation } from '../../src/smgr/smgr.js';
+import { openRig, type Rig } from '../../testing/instances.js';
+
+describe('options of streams', () => {
+  let rig: Rig;
+  let backend: Backend;
+  let relation: SmgrRelation;
+
+  before(async () => {
+    rig = await openRig({ ioMethod: 'sync' });
+    backend = rig.backend;
+    relation = backend.openRelation(rig.data.path, rig.data.write(100, 3));
+  });
+  after(async () => rig.close());
+
+  function assertRefused(options: unknown, message: RegExp): void {
+    assert.throws(() => backend.readStream(relation, options as StreamOptions), {
+      name: 'SettingError',
+      message,
+    });
+  }
+
+  it('reads in flight are an integer from 0 to 1000', async () => {
+    for (const ioConcurrency of [-1, 1.5, NaN, 1001, Infinity, '4'])
+      assertRefused({ ioConcurrency }, /is outside the valid range for ioConcurrency \(0 \.\. 1000\)/);
+    for (const ioConcurrency of [0, 1000]) {
+      const blocks: number[] = [];
+      for await (const { block } of backend.readStream(relation, { ioConcurrency })) blocks.push(block);
+      assert.deepEqual(blocks, [0, 1, 2]);
+    }
+  });
+
+  it('a strategy is a kind, or a ring that was made', () => {
+    for (const strategy of ['bulk', '', 5, {}, false]) {
+      assertRefused({ strategy }, /invalid value for strategy/);
+      assert.throws(() => backend.accessStrategy(strategy as never), {
+        name: 'SettingError',
+        hint: /bulkread, bulkwrite, vacuum/,
+      });
+    }
+    backend.readStream(relation, { strategy: null }).close();
+    backend.readStream(relation, { strategy: backend.accessStrategy('vacuum') }).close();
+  });
+
+  it('switches are true or false, callbacks functions', () => {
+    assertRefused({ zeroOnError: 'yes' }, /zeroOnError must be true or false, not "yes"/);
+    assertRefused({ noChecksums: 1 }, /noChecksums must be true or false, not 1/);
+    assertRefused({ nextBlock: 5 }, /nextBlock must be a function, not 5/);
+    assertRefused({ perBufferData: {} }, /perBufferData must be a function/);
+  });
+
+  it("a backend's choices about bad pages are true or false: a string that says off is not off", () => {
+    assert.throws(() => (backend.zeroDamagedPages = 'off' as never), { name: 'SettingError' });
+    assert.throws(() => (backend.ignoreChecksumFailure = 'off' as never), { name: 'SettingError' });
+    assert.equal(backend.zeroDamagedPages, false);
+    assert.equal(backend.ignoreChecksumFailure, false);
+  });
+
+  it('what is no block number is refused, in the pool as well', async () => {
+    (await backend.readBlock(relation, 1)).release();
+    for (const block of [1.5, -1, NaN, '1'] as number[]) {
+      const refusal = { name: 'RangeError', message: /is not a block number/ };
+      assert.throws(() => backend.pinCached(relation, block), refusal);
+      await assert.rejects(backend.readBlock(relation, block), refusal);
+    }
+  });
+});
