@@ -76,7 +76,7 @@ export class Aio implements ScopeKeeper {
    * staged, and waits for the oldest I/O in flight.
    */
   acquire(scope: Scope, result: AioReturn | null): IoHandle | Pending {
-    if (this.#closed) throw new ClosedError('this backend');
+    this.assertOpen();
     this.thread.header.checkOpen();
     scope.assertOpen();
     if (this.#handedOut !== null) fail('API violation: only one I/O handle can be handed out at a time');
@@ -431,6 +431,10 @@ export class Aio implements ScopeKeeper {
       if (io.fd === fd) this.waitForBlocking(io.index, io.generation);
       local = following;
     }
+  }
+
+  assertOpen(): void {
+    if (this.#closed) throw new ClosedError('this backend');
   }
 
   /** From here on no handle is given out: who waits for one is told so. */

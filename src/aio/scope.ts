@@ -5,7 +5,7 @@
  * At a normal end, what should not be there any more causes one warning a thing; after an error it is
  * cleaned up in silence. I/O in flight goes on; its result slot is cut off and never written again.
  */
-import { assert } from '../base/assert.js';
+import { fail } from '../base/assert.js';
 
 /** A layer above that has things belong to scopes (pins). */
 export interface ScopedResources {
@@ -15,6 +15,8 @@ export interface ScopedResources {
 
 /** What knows the handles and layers that a scope's end concerns. */
 export interface ScopeKeeper {
+  /** Throws when it is closed, which has ended all scopes. */
+  assertOpen(): void;
   endScope(scope: Scope, failed: boolean): void;
 }
 
@@ -48,7 +50,9 @@ export class Scope {
   }
 
   assertOpen(): void {
-    assert(this.#open, 'this scope has ended');
+    if (this.#open) return;
+    this.#keeper.assertOpen();
+    fail('this scope has ended');
   }
 
   /** Runs `body` in a scope below this one and ends it with the body. */

@@ -261,6 +261,22 @@ forEachVariant((variant) => {
     assert.deepEqual(backend.inFlight(), []);
   });
 
+  it('a stream of a backend that was closed says so', async () => {
+    await withRig({ ...variant }, async (own) => {
+      const relation = own.backend.openRelation(own.data.path, own.data.write(100, BLOCKS));
+      const stream = own.backend.readStream(relation);
+      await stream.next();
+      await own.instance.close();
+      const refusal = { name: 'ClosedError', message: 'this backend is closed' };
+      await assert.rejects(stream.next(), refusal);
+      await assert.rejects(
+        own.backend.scope(() => undefined),
+        refusal,
+      );
+      await stream.return();
+    });
+  });
+
   it('a stream whose scope has ended gives nothing more, and closing it is harmless', async () => {
     rig.log.length = 0;
     const relation = fresh();
