@@ -54,7 +54,11 @@ forEachMethod((ioMethod) => {
       const other = await rig.attach();
       const locator = rig.data.write(100, 3);
       const theirs = other.openRelation(rig.data.path, locator);
-      const refusal = { name: 'SettingError', message: /was opened by another backend/, hint: /openRelation/ };
+      const refusal = {
+        name: 'SettingError',
+        message: /was opened by another backend/,
+        hint: /openRelation/,
+      };
       const { backend } = rig;
       await assert.rejects(backend.readBlock(theirs, 1), refusal);
       assert.throws(() => backend.readStream(theirs), refusal);
