@@ -55,6 +55,14 @@ describe('sync', () => {
 
   const eventOf = (): string | null => a.waits().find((one) => one.backend === a.number)?.event ?? null;
 
+  /** Waits until this backend sleeps on the held read, lets that go on, and finishes. */
+  async function finishHeld(finish: () => Promise<void>, release: () => void): Promise<void> {
+    const finished = finish();
+    await untilTrue(() => eventOf() === 'AioIoCompletion', finished);
+    release();
+    await finished;
+  }
+
   it('JN-06, D-60: somebody else’s read is joined; the other blocks are read before it is over', async () => {
     const { reads } = a.counters();
     const { mine, release, outcome } = await heldReader(1);
@@ -63,10 +71,7 @@ describe('sync', () => {
       { offset: 0, block: 1, io: 'foreign', count: 1 },
       { offset: 1, block: 2, io: 'own', count: 3 },
     ]);
-    const finished = finish();
-    await untilTrue(() => eventOf() === 'AioIoCompletion', finished);
-    release();
-    await finished;
+    await finishHeld(finish, release);
     assert.equal(await outcome(), 'done');
     assert.equal(a.counters().reads, reads + 2, 'theirs and ours');
   });
@@ -77,10 +82,7 @@ describe('sync', () => {
     mine.deferred = true;
     const { operations, finish } = await mine.startAll(1, 4);
     assert.deepEqual(operations, [{ offset: 0, block: 1, io: 'own', count: 4 }]);
-    const finished = finish();
-    await untilTrue(() => eventOf() === 'AioIoCompletion', finished);
-    release();
-    await finished;
+    await finishHeld(finish, release);
     assert.equal(await outcome(), 'done');
     assert.equal(a.counters().reads, reads + 2, 'theirs and ours');
   });
