@@ -18,6 +18,9 @@ const missing = library === null ? `the compiler (${compiler}) has no AddressSan
 const files = readdirSync(join(root, 'dist/test/native')).filter((name) =>
   /^addon-(?!build|sanitized).*\.test\.js$/.test(name),
 );
+/** A file takes a quarter of a minute at most: one that hangs is ended, before this file is. */
+const FILE_MILLIS_MAX = 150_000;
+
 /** Node never frees what it keeps to its end, so that leaks are looked for elsewhere: in what the process maps and opens. */
 const environment = {
   LD_PRELOAD: library ?? '',
@@ -73,17 +76,21 @@ describe('with AddressSanitizer', { skip: compilerMissing() || addonMissing() ||
   });
 
   for (const file of files) {
-    it(`${file} passes and is clean`, async () => {
-      const output = await runFile(join(copy, 'dist/test/native', file));
+    it(`${file} passes and is clean`, { timeout: FILE_MILLIS_MAX }, async ({ signal }) => {
+      const output = await runFile(join(copy, 'dist/test/native', file), signal);
       assert.doesNotMatch(output, /AddressSanitizer|UndefinedBehaviorSanitizer|runtime error:/);
     });
   }
 });
 
-/** Everything that a test file prints, which must pass. */
-async function runFile(path: string): Promise<string> {
+/** Everything that a test file prints, which must pass. When the signal aborts it, what it printed is said aloud. */
+async function runFile(path: string, signal: AbortSignal): Promise<string> {
   const env = { ...process.env, ...environment, NODE_TEST_CONTEXT: undefined };
   const child = spawn(process.execPath, [path], { env, stdio: ['ignore', 'pipe', 'pipe'] });
+  signal.addEventListener('abort', () => {
+    child.kill('SIGKILL');
+    process.stderr.write(output);
+  });
   let output = '';
   for (const stream of [child.stdout, child.stderr]) {
     stream.on('data', (chunk: Buffer) => (output += chunk.toString()));
