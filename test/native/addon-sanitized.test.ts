@@ -83,13 +83,13 @@ describe('with AddressSanitizer', { skip: compilerMissing() || addonMissing() ||
   }
 });
 
-/** Everything that a test file prints, which must pass. When the signal aborts it, what it printed is said aloud. */
+/** Everything that a test file prints, which must pass. When the test is aborted, what it printed is said aloud. */
 async function runFile(path: string, signal: AbortSignal): Promise<string> {
   const env = { ...process.env, ...environment, NODE_TEST_CONTEXT: undefined };
   const child = spawn(process.execPath, [path], { env, stdio: ['ignore', 'pipe', 'pipe'] });
+  // A test that has ended is aborted, too.
   signal.addEventListener('abort', () => {
-    child.kill('SIGKILL');
-    process.stderr.write(output);
+    if (child.kill('SIGKILL')) process.stderr.write(output);
   });
   let output = '';
   for (const stream of [child.stdout, child.stderr]) {
