@@ -1,11 +1,12 @@
-// The build: every src/**/*.wat becomes dist/src/**/*.wasm, then `tsc` compiles the one project into dist.
+// The build: every src/**/*.wat becomes dist/src/**/*.wasm, then `tsc` compiles the one project into dist, and the
+// programs among it are bundled.
 import { createHash } from 'node:crypto';
 import { mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { giveUp, root, run } from './command.mjs';
 
 export const sourceFolders = ['src', 'testing', 'test', 'bench', 'examples'];
-const settings = ['tsconfig.json', 'package-lock.json', 'scripts/build.mjs'];
+const settings = ['tsconfig.json', 'package-lock.json', 'scripts/build.mjs', 'scripts/bundle.mjs'];
 const stamp = join(root, 'dist/.built-from');
 
 /** What Node 20 runs without a flag. */
@@ -60,6 +61,9 @@ export const buildStep = {
     removeOrphans();
     await compileWebAssembly();
     run('compile', process.execPath, ['node_modules/typescript/bin/tsc', '-p', '.']);
+    // Not imported above, because this file is there before the packages are.
+    const { bundlePrograms } = await import('./bundle.mjs');
+    await bundlePrograms(listFiles(sourceFolders, ['.ts']));
     writeFileSync(stamp, before);
   },
 };
