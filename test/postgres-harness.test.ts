@@ -3,8 +3,9 @@ import { existsSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { test, type TestContext } from 'node:test';
 import { embeddedPostgresMissing, findPostgres15 } from '../testing/postgres/binaries.js';
-import { createCluster, runProgram, type Cluster, type ClusterOptions } from '../testing/postgres/cluster.js';
+import { createCluster, type Cluster, type ClusterOptions } from '../testing/postgres/cluster.js';
 import { corruptBlock, type CorruptionKind } from '../testing/postgres/corrupt.js';
+import { runAsPostgres } from '../testing/postgres/run.js';
 import { seededRandom } from '../testing/random.js';
 
 const embedded = { skip: embeddedPostgresMissing() ?? false };
@@ -111,6 +112,6 @@ test(
     assert.match(String(await setting(cluster, 'server_version')), /^15\./);
     await cluster.stop('fast');
     const pgChecksums = join(postgres15.binaries.bin, 'pg_checksums');
-    assert.match(await runProgram(pgChecksums, ['--check', cluster.directory]), /Bad checksums:\s+0/);
+    assert.match(await runAsPostgres(pgChecksums, ['--check', cluster.directory]), /Bad checksums:\s+0/);
   },
 );

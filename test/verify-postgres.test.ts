@@ -11,8 +11,9 @@ import { verifyPaths } from '../src/cli/verify/verify-paths.js';
 import { supportedMethods } from '../src/instance/methods.js';
 import { makePage } from '../testing/pages.js';
 import { embeddedPostgresMissing, findPostgres15 } from '../testing/postgres/binaries.js';
-import { createCluster, runProgram, type Cluster, type ClusterOptions } from '../testing/postgres/cluster.js';
+import { createCluster, type Cluster, type ClusterOptions } from '../testing/postgres/cluster.js';
 import { corruptBlock } from '../testing/postgres/corrupt.js';
+import { runAsPostgres } from '../testing/postgres/run.js';
 import { giveToPostgres } from '../testing/postgres/account.js';
 import { seededRandom, type Random } from '../testing/random.js';
 
@@ -58,21 +59,28 @@ async function clusterFor(t: TestContext, options: ClusterOptions = {}): Promise
 }
 
 /** A server that judges pages of others' files. */
-async function judgeFor(t: TestContext): Promise<(file: SegmentFile) => Promise<string[]>> {
+async function judgeFor(t: TestContext): Promise<(files: readonly SegmentFile[]) => Promise<string[]>> {
   const cluster = await clusterFor(t);
   await cluster.query('CREATE EXTENSION pageinspect');
   const client = await cluster.connect();
   t.after(() => client.end());
-  return async ({ name, path, blocks, firstBlock }) => {
-    const { rows } = await client.query<{ block: number }>(
-      `SELECT block FROM (
-         SELECT block, page_header(page) AS header, page_checksum(page, block + $3::bigint) AS computed FROM (
-           SELECT block, pg_read_binary_file($1, block * $4::bigint, $4::bigint) AS page
-           FROM generate_series(0, $2::int - 1) AS block OFFSET 0) AS pages OFFSET 0) AS judged
-       WHERE (header).upper <> 0 AND computed <> (header).checksum ORDER BY block`,
-      [path, blocks, firstBlock, BLOCK],
+  return async (files) => {
+    const { rows } = await client.query<{ name: string; block: number }>(
+      `SELECT name, block FROM (
+         SELECT name, block, page_header(page) AS header, page_checksum(page, block + first) AS computed FROM (
+           SELECT name, block, first, pg_read_binary_file(path, block * $5::bigint, $5::bigint) AS page
+           FROM unnest($1::text[], $2::text[], $3::int[], $4::bigint[]) AS file (name, path, blocks, first),
+             generate_series(0, blocks - 1) AS block OFFSET 0) AS pages OFFSET 0) AS judged
+       WHERE (header).upper <> 0 AND computed <> (header).checksum ORDER BY name, block`,
+      [
+        files.map(({ name }) => name),
+        files.map(({ path }) => path),
+        files.map(({ blocks }) => blocks),
+        files.map(({ firstBlock }) => firstBlock),
+        BLOCK,
+      ],
     );
-    return rows.map(({ block }) => `${name}:${block}`);
+    return rows.map(({ name, block }) => `${name}:${block}`);
   };
 }
 
@@ -123,13 +131,12 @@ const places = (report: VerifyReport): string[] =>
 /** Holds both methods against the judge. */
 async function compare(
   directory: string,
-  judge: (file: SegmentFile) => Promise<string[]>,
+  judge: (files: readonly SegmentFile[]) => Promise<string[]>,
   random: Random,
 ): Promise<VerifyReport[]> {
   const files = segmentFiles(directory);
   corrupt(files, random, 40);
-  const bad: string[] = [];
-  for (const file of files) bad.push(...(await judge(file)));
+  const bad = await judge(files);
   assert.ok(bad.length > 20, `only ${bad.length} blocks are bad`);
   const reports: VerifyReport[] = [];
   for (const method of supportedMethods()) {
@@ -202,7 +209,7 @@ test(
     corrupt(segmentFiles(cluster.directory), random, 40);
 
     const program = join(postgres15.binaries.bin, 'pg_checksums');
-    const output = await runProgram(program, ['--check', cluster.directory]).catch((error: unknown) =>
+    const output = await runAsPostgres(program, ['--check', cluster.directory]).catch((error: unknown) =>
       String(error),
     );
     const number = (label: string): number => Number(new RegExp(`${label}:\\s+(\\d+)`).exec(output)?.[1]);

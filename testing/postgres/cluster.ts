@@ -10,9 +10,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import pg from 'pg';
-import { findBarrier, giveToPostgres, makePostgresDirectory, postgresAccount } from './account.js';
+import { findBarrier, giveToPostgres, makePostgresDirectory } from './account.js';
 import { ensureEmbeddedPostgres, type PostgresBinaries } from './binaries.js';
 import { endWithProcess } from './process-end.js';
+import { asPostgres } from './run.js';
+import { initializeFromTemplate } from './template.js';
 
 export interface ClusterOptions {
   /** PostgreSQL 18 from npm unless given. */
@@ -46,7 +48,7 @@ const harnessSettings = {
 const superuser = 'postgres';
 const logLinesMax = 200;
 
-/** Runs initdb. The cluster is not started. */
+/** Makes a cluster as initdb does. It is not started. */
 export async function createCluster(options: ClusterOptions = {}): Promise<Cluster> {
   const binaries = options.binaries ?? (await ensureEmbeddedPostgres());
   const homes = shortTemporaryDirectory();
@@ -61,8 +63,7 @@ export async function createCluster(options: ClusterOptions = {}): Promise<Clust
 
   const cluster = new Cluster(binaries, directory, home);
   try {
-    await runProgram(join(binaries.bin, 'initdb'), [
-      `--pgdata=${directory}`,
+    await initializeFromTemplate(directory, binaries, [
       `--username=${superuser}`,
       '--auth=trust',
       '--encoding=UTF8',
@@ -210,23 +211,6 @@ export class Cluster implements AsyncDisposable {
     // At the end of the process nobody can wait for the server, which may still be removing files of its own.
     rmSync(this.#home, { recursive: true, force: true, maxRetries: 10, retryDelay: 20 });
   }
-}
-
-/** Runs one of PostgreSQL's programs as its account, and returns what it printed. */
-export async function runProgram(program: string, args: readonly string[]): Promise<string> {
-  const child = spawn(program, args, { ...asPostgres(), stdio: ['ignore', 'pipe', 'pipe'] });
-  let output = '';
-  child.stdout.on('data', (chunk: Buffer) => (output += chunk.toString()));
-  child.stderr.on('data', (chunk: Buffer) => (output += chunk.toString()));
-  const [code] = (await once(child, 'close')) as [number | null];
-  if (code !== 0) throw new Error(`${program} ended with code ${code}:\n${output}`);
-  return output;
-}
-
-/** As PostgreSQL's account, in a directory that it can enter, and with nothing of the caller's PG settings. */
-function asPostgres(): { uid?: number; gid?: number; cwd: string; env: NodeJS.ProcessEnv } {
-  const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('PG')));
-  return { ...postgresAccount(), cwd: '/', env: { ...env, LC_ALL: 'C', TZ: 'UTC' } };
 }
 
 /** Version 18 has checksums unless told otherwise, the earlier ones only if asked for them. */
