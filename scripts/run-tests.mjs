@@ -22,7 +22,7 @@ export function testFiles(patterns) {
  * Resolves with whether all tests passed. Tests start other processes with the same `node`. With `onReport`, what
  * the reporter says goes there instead of to standard output.
  */
-export function runTests(files, { node = process.execPath, reporter = 'test-reporter.mjs', onReport } = {}) {
+export async function runTests(files, { node = process.execPath, reporter = 'test-reporter.mjs', onReport } = {}) {
   // Files are listed here because Node 20's runner has no globs.
   const args = [
     '--test',
@@ -33,9 +33,10 @@ export function runTests(files, { node = process.execPath, reporter = 'test-repo
     '--test-reporter-destination=stdout',
     ...files.map((file) => `dist/${file.replace(/\.ts$/, '.js')}`),
   ];
+  const env = await environment();
   return new Promise((resolve, reject) => {
     const output = onReport === undefined ? 'inherit' : 'pipe';
-    const runner = spawn(node, args, { cwd: root, stdio: ['inherit', output, 'inherit'] });
+    const runner = spawn(node, args, { cwd: root, env, stdio: ['inherit', output, 'inherit'] });
     runner.stdout?.setEncoding('utf8').on('data', onReport);
     // Ctrl-C reaches the runner too: it ends its tests, and we end after it. npm passes on what it gets itself.
     const pass = (signal) => runner.kill(signal);
@@ -46,4 +47,11 @@ export function runTests(files, { node = process.execPath, reporter = 'test-repo
       resolve(code === 0);
     });
   });
+}
+
+/** Reading certificates at every start costs each of a thousand processes 80 ms, and only a download needs them. */
+async function environment() {
+  const { embeddedPostgresIsHere } = await import('../dist/testing/postgres/binaries.js');
+  const { NODE_EXTRA_CA_CERTS, ...others } = process.env;
+  return embeddedPostgresIsHere() ? others : { ...others, NODE_EXTRA_CA_CERTS };
 }

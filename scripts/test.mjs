@@ -9,6 +9,13 @@ const patterns = process.argv.slice(2);
 await setup();
 const files = testFiles(patterns);
 
+// Once, and not by each test that wants it. Where it cannot be had, they say so.
+if (patterns.length === 0) {
+  const postgres = await import('../dist/testing/postgres/binaries.js');
+  if (postgres.embeddedPostgresMissing() === null)
+    await postgres.ensureEmbeddedPostgres().catch((error) => say(error.message));
+}
+
 const failedChecks = patterns.length === 0 ? await lint() : [];
 const testsPassed = await runTests(files);
 // Said last, where it is not lost above the tests' output.

