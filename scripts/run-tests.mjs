@@ -22,7 +22,10 @@ export function testFiles(patterns) {
  * Resolves with whether all tests passed. Tests start other processes with the same `node`. With `onReport`, what
  * the reporter says goes there instead of to standard output.
  */
-export async function runTests(files, { node = process.execPath, reporter = 'test-reporter.mjs', onReport } = {}) {
+export async function runTests(
+  files,
+  { node = process.execPath, reporter = 'test-reporter.mjs', onReport } = {},
+) {
   // Files are listed here because Node 20's runner has no globs.
   const args = [
     '--test',
