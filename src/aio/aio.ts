@@ -148,6 +148,11 @@ export class Aio implements ScopeKeeper {
     return io;
   }
 
+  /** Whether the handle was acquired and not yet started or released. */
+  isHandedOut(io: IoHandle): boolean {
+    return io === this.#handedOut;
+  }
+
   /** Gives back a handle that was not used. */
   release(io: IoHandle): void {
     if (io !== this.#handedOut) fail(`release in an unexpected state: ${io.describe()}`);

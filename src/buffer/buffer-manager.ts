@@ -10,7 +10,7 @@
  * holding a claim.
  */
 import type { Aio } from '../aio/aio.js';
-import { HandleFlag } from '../aio/handle.js';
+import { HandleFlag, type IoHandle } from '../aio/handle.js';
 import { errorOf, warningOf } from '../aio/report.js';
 import { AioReturn, ResultStatus } from '../aio/result.js';
 import type { Scope, ScopedResources } from '../aio/scope.js';
@@ -274,8 +274,21 @@ export class BufferManager implements ScopedResources {
     op.inFlight = true;
     op.foreign = false;
     op.issued = count;
-    op.reader.relation.startReadv(io, op.reader.fork, op.block + op.done, count);
+    try {
+      op.reader.relation.startReadv(io, op.reader.fork, op.block + op.done, count);
+    } catch (error) {
+      if (aio.isHandedOut(io)) this.#takeBack(op, io, count);
+      throw error;
+    }
     return count;
+  }
+
+  /** Of an I/O that could not be started, as when the last descriptor has gone since its file was opened. */
+  #takeBack(op: ReadBuffersOperation, io: IoHandle, count: number): void {
+    op.inFlight = false;
+    for (let at = 0; at < count; at++) this.bufferIo.giveUp(op.buffer(op.done + at));
+    this.aio.release(io);
+    this.misses -= count;
   }
 
   #alreadyDone(op: ReadBuffersOperation): number {

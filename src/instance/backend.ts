@@ -78,13 +78,13 @@ export class Backend {
     try {
       this.parts = new ThreadParts(memory, slot, modules, log);
       memory.header.checkFingerprint(this.parts.fingerprint);
+      askForExitNotice(memory, slot);
       ops = methodOps(this.parts, () => waits.lookAgain());
     } catch (error) {
       memory.native?.forget();
       memory.slots.release(slot);
       throw error;
     }
-    askForExitNotice(memory, slot);
     const { thread, vfds, bufferIo } = this.parts;
     const { bytes } = memory;
     waits.hooks.checkSupervised = () => this.#checkSupervised();

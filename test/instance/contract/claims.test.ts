@@ -111,6 +111,19 @@ forEachVariant((variant) => {
     unpin();
   });
 
+  it('D-43: a read that cannot be started gives back its claims and its handle', async () => {
+    const { mine, theirs } = fresh();
+    const { startReadv } = mine.relation;
+    mine.relation.startReadv = () => {
+      throw new Error('no descriptor left');
+    };
+    await assert.rejects(mine.read(1, 4), /^Error: no descriptor left$/);
+    mine.relation.startReadv = startReadv;
+    assert.deepEqual(a.inFlight(), []);
+    await theirs.read(1, 4);
+    await mine.read(1, 4);
+  });
+
   it('JN-04: a claim by hand splits a read; after its failure the rest is read in one', async () => {
     const both = fresh();
     const { buffer, unpin } = toy(both, 3);
