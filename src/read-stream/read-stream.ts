@@ -144,13 +144,7 @@ export class ReadStream<D = undefined> {
 
   /** The fast path: one lookup, no queue. END_OF_STREAM: it is left. */
   private nextCached(): number {
-    let block: number;
-    try {
-      block = this.takeBlock();
-    } catch (error) {
-      this.close();
-      throw error;
-    }
+    const block = this.takeBlock();
     if (block < 0) {
       this.fastPath = false;
       if (block === END_OF_STREAM) this.ended = true;
@@ -342,11 +336,17 @@ export class ReadStream<D = undefined> {
       return block;
     }
     const { slots } = this;
-    const next = this.nextBlock(
-      (slots === null ? undefined : slots[(this.tail + this.pending) & this.mask]) as D,
-    );
-    if (next >>> 0 !== next && next !== END_OF_STREAM && next !== YIELD)
-      fail(`the block callback returned ${String(next)}, no block number`);
+    let next: number;
+    try {
+      next = this.nextBlock(
+        (slots === null ? undefined : slots[(this.tail + this.pending) & this.mask]) as D,
+      );
+      if (next >>> 0 !== next && next !== END_OF_STREAM && next !== YIELD)
+        fail(`the block callback returned ${String(next)}, no block number`);
+    } catch (error) {
+      this.error = error; // for the consumer, behind the blocks that were given before
+      return END_OF_STREAM;
+    }
     return this.closed ? END_OF_STREAM : next; // closed by the callback
   }
 

@@ -291,7 +291,7 @@ forEachVariant((variant) => {
     assert.equal(backend.buffers.pool.pins.buffersPinned, 0);
   });
 
-  it('an error of the block callback comes in its place', async () => {
+  it('an error of the block callback comes in its place, behind all blocks that it gave before', async () => {
     const relation = fresh();
     let asked = 0;
     const failing = (): number => {
@@ -303,7 +303,7 @@ forEachVariant((variant) => {
       for await (const buffer of backend.readStream(relation, { nextBlock: failing }))
         seen.push(buffer.block);
     }, /the callback failed/);
-    assert.deepEqual(seen, [0, 1, 2, 3, 4, 5].slice(0, seen.length));
+    assert.deepEqual(seen, [0, 1, 2, 3, 4, 5]);
     assert.equal(backend.buffers.pool.pins.buffersPinned, 0);
     for (const bad of [1.5, Number.NaN, -3, 2 ** 32]) {
       await assert.rejects(pull(listed(relation, [bad])), /no block number/);
