@@ -82,7 +82,8 @@ struct iovec64 {
   uint64_t base, length;
 };
 
-enum { PROT_READ_WRITE = 3, MAP_SHARED_POPULATED = 0x8001, MAP_FIXED_ANONYMOUS = 0x32, MADVISE_DONTNEED = 4 };
+enum { PROT_READ_WRITE = 3, MAP_SHARED_POPULATED = 0x8001, MAP_FIXED_ANONYMOUS = 0x32 };
+enum { MADVISE_DONTNEED = 4, MADVISE_DONTFORK = 10 };
 enum { AT_FOLLOW = 0, STATX_DIO_ALIGNMENT = 0x2000 };
 struct statx_result {
   uint32_t mask;
@@ -344,8 +345,11 @@ static void close_descriptor(struct ring *ring) {
   syscall(SYS_close, ring->fd);
   ring->fd = -1;
   if (ring->own_rings == NULL) return;
-  if (syscall(SYS_madvise, ring->own_rings, ring->own_rings_size, MADVISE_DONTNEED) != 0)
+  if (syscall(SYS_madvise, ring->own_rings, ring->own_rings_size, MADVISE_DONTNEED) != 0) {
     syscall(SYS_mmap, ring->own_rings, ring->own_rings_size, PROT_READ_WRITE, MAP_FIXED_ANONYMOUS, -1, 0);
+    /* As all memory of I/O: written to by the kernel, it must stay where it is when this process starts another. */
+    syscall(SYS_madvise, ring->own_rings, ring->own_rings_size, MADVISE_DONTFORK);
+  }
   ring->own_rings = NULL;
 }
 
