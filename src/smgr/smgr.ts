@@ -9,7 +9,7 @@ import { join, resolve } from 'node:path';
 import type { Aio } from '../aio/aio.js';
 import type { IoHandle } from '../aio/handle.js';
 import { CallbackId, TargetId } from '../aio/ids.js';
-import { IoError, SettingError } from '../base/errors.js';
+import { IoError, ReadFailedError, SettingError } from '../base/errors.js';
 import { BLOCK_SIZE } from '../base/settings.js';
 import { FileAdvice, loadAddon } from '../native/addon.js';
 import { identifyFile } from '../vfd/file-target.js';
@@ -161,8 +161,20 @@ export class SmgrRelation {
 
   /** Opens the file that a read of this block needs, so that a `startReadv` right behind it meets no such error. */
   prepare(fork: Fork, block: number): void {
-    const vfd = this.#segments(fork).open(Math.floor(block / SEGMENT_BLOCKS), true) as Vfd;
-    this.#smgr.vfds.useOrThrow(vfd);
+    try {
+      const vfd = this.#segments(fork).open(Math.floor(block / SEGMENT_BLOCKS), true) as Vfd;
+      this.#smgr.vfds.useOrThrow(vfd);
+    } catch (error) {
+      if (!(error instanceof ReadFailedError)) throw error;
+      const path = this.path(fork);
+      throw new ReadFailedError(`blocks ${block}..${block} in file "${path}"`, {
+        path,
+        firstBlock: block,
+        lastBlock: block,
+        errno: error.errno,
+        detail: `The file "${error.path}" cannot be opened.`,
+      });
+    }
   }
 
   closeFiles(): void {

@@ -175,7 +175,15 @@ forEachVariant((variant) => {
         got: 0,
         wanted: 8192,
       });
-      await assert.rejects(backend.readBlock(blocks.relation, 131_072), { code: 'ERR_PGAIO_READ_ENOENT' });
+      const path = blocks.relation.path(Fork.MAIN);
+      await assert.rejects(backend.readBlock(blocks.relation, 131_072), {
+        code: 'ERR_PGAIO_READ_ENOENT',
+        message: `could not read blocks 131072..131072 in file "${path}": ENOENT: no such file or directory`,
+        detail: `The file "${rig.data.path}/${path}.1" cannot be opened.`,
+        path,
+        firstBlock: 131_072,
+        lastBlock: 131_072,
+      });
       for (const block of [-1, 0.5, 2 ** 32])
         await assert.rejects(backend.readBlock(blocks.relation, block), { name: 'RangeError' });
       await assert.rejects(blocks.read(18, 4), { name: 'ShortReadError', firstBlock: 20, lastBlock: 21 });
