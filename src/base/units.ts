@@ -1,4 +1,5 @@
 /** Settings as users write them: plain numbers, or PostgreSQL's strings with a unit. */
+import { inspect } from 'node:util';
 import { SettingError } from './errors.js';
 
 const BYTE_UNITS: Readonly<Record<string, number>> = {
@@ -61,4 +62,17 @@ export function checkOnOrOff(name: string, value: unknown): boolean {
 
 export function checkBlockNumber(block: number): void {
   if (block >>> 0 !== block) throw new RangeError(`${String(block)} is not a block number`);
+}
+
+/** Refuses what a program in JavaScript gives where the type says otherwise. `what`: what is needed, with its article. */
+export function checkKind(
+  what: string,
+  value: unknown,
+  kind: 'string' | 'object' | (abstract new (...args: never[]) => unknown),
+): void {
+  if (typeof kind === 'string') {
+    if (typeof value === kind && value !== '' && value !== null) return;
+  } else if (value instanceof kind) return;
+  const isObject = typeof value === 'object' && value !== null;
+  throw new TypeError(`${what} is needed, not ${isObject ? 'another object' : inspect(value)}`);
 }

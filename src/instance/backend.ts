@@ -9,7 +9,7 @@ import { CallbackId } from '../aio/ids.js';
 import type { IoMethodOps } from '../aio/method/method.js';
 import { Scope } from '../aio/scope.js';
 import type { LogSink } from '../base/log.js';
-import { checkBlockNumber, checkOnOrOff } from '../base/units.js';
+import { checkBlockNumber, checkKind, checkOnOrOff } from '../base/units.js';
 import { ClosedError, InstanceCrashedError, PrivateRelationError } from '../base/errors.js';
 import { BufferManager, type ForkReader } from '../buffer/buffer-manager.js';
 import { PageSettings, ReadFlag } from '../buffer/page-damage.js';
@@ -28,7 +28,7 @@ import { SlotStatus } from '../shmem/slots.js';
 import { Waits, type Step } from '../shmem/wait.js';
 import { DataDirectories } from '../smgr/data-directories.js';
 import { Fork, type RelationLocator } from '../smgr/relation.js';
-import { StorageManager, type SmgrRelation } from '../smgr/smgr.js';
+import { SmgrRelation, StorageManager } from '../smgr/smgr.js';
 import { Counters, type CounterSnapshot } from '../stats/counters.js';
 import { File, type FileContext } from '../vfd/file.js';
 import type { OpenOptions } from '../vfd/vfd.js';
@@ -153,6 +153,7 @@ export class Backend {
     locator: Partial<RelationLocator> & { relation: number },
   ): SmgrRelation {
     this.#assertOpen();
+    checkKind('the path of a data directory', dataDirectory, 'string');
     return this.#smgr.open(dataDirectory, locator);
   }
 
@@ -162,6 +163,7 @@ export class Backend {
 
   /** A stream over a relation's blocks: `for await (const buffer of backend.readStream(relation))`. */
   readStream<D = undefined>(relation: SmgrRelation, options: StreamOptions<D> = {}): BufferStream<D> {
+    this.#openBuffersOf(relation);
     const { nextBlock } = options;
     if (nextBlock !== undefined) return new BufferStream(this.#stream(relation, nextBlock, options, false));
     const blocks = relation.blockCount(options.fork ?? Fork.MAIN);
@@ -187,8 +189,7 @@ export class Backend {
     options: StreamOptions<D>,
     mayBlock: boolean,
   ): ReadStream<D> {
-    this.#assertOpen();
-    const buffers = this.buffersOf(relation);
+    const buffers = this.#openBuffersOf(relation);
     checkStreamOptions(nextBlock, options);
     const { settings } = this.parts.memory.handle;
     const { effectiveIoConcurrency, maintenanceIoConcurrency, ioCombineLimit } = settings;
@@ -214,6 +215,7 @@ export class Backend {
 
   /** A ring of buffers for work that touches each block once; see `StrategyKind`. */
   accessStrategy(kind: StrategyKind, size: Partial<StrategySize> = {}): BufferStrategy {
+    this.#assertOpen();
     const { effectiveIoConcurrency, ioCombineLimit } = this.parts.memory.handle.settings;
     const { pool } = this.buffers;
     pool.refreshPinLimit();
@@ -223,6 +225,7 @@ export class Backend {
 
   /** The pool that a relation is read through. Throws when another backend has opened it, or it is private to one. */
   buffersOf(relation: SmgrRelation): BufferManager {
+    checkKind('a relation that this backend has opened', relation, SmgrRelation);
     relation.assertOpenedBy(this.#smgr);
     const { backend } = relation.locator;
     if (backend === undefined) return this.buffers;
@@ -362,14 +365,14 @@ export class Backend {
 
   /** What making the step throws is a rejection, too. */
   async #until<T>(relation: SmgrRelation, makeStep: (buffers: BufferManager) => Step<T>): Promise<T> {
-    return this.aio.waits.until(makeStep(this.#buffersToChange(relation)));
+    return this.aio.waits.until(makeStep(this.#openBuffersOf(relation)));
   }
 
   #block<T>(relation: SmgrRelation, makeStep: (buffers: BufferManager) => Step<T>): T {
-    return this.aio.waits.block(makeStep(this.#buffersToChange(relation)));
+    return this.aio.waits.block(makeStep(this.#openBuffersOf(relation)));
   }
 
-  #buffersToChange(relation: SmgrRelation): BufferManager {
+  #openBuffersOf(relation: SmgrRelation): BufferManager {
     this.#assertOpen();
     return this.buffersOf(relation);
   }
@@ -379,6 +382,7 @@ export class Backend {
   /** Opens any regular file for reading. */
   openFile(path: string, options: OpenOptions = {}): File {
     this.#assertOpen();
+    checkKind('the path of a file', path, 'string');
     return new File(this.files, this.parts.vfds.open(path, options));
   }
 

@@ -15,7 +15,7 @@ import {
   type InstanceSettings,
   type ResolvedSettings,
 } from '../base/settings.js';
-import { checkRange } from '../base/units.js';
+import { checkKind, checkRange } from '../base/units.js';
 import { setAllLatches } from '../shmem/latch.js';
 import { createSharedMemory } from '../shmem/segment.js';
 import { DescriptorBudget } from '../vfd/budget.js';
@@ -35,6 +35,7 @@ export interface CreateOptions extends InstanceSettings {
 
 /** Creates an instance; the calling thread becomes its first backend. Close it when done. */
 export async function createInstance(options: CreateOptions = {}): Promise<Instance> {
+  checkKind('an object of settings', options, 'object');
   const { handle, loaded, log, memory } = await createSharedState(options);
   let supervisor: Worker | undefined;
   try {
@@ -99,6 +100,7 @@ export async function attachInstance(
   handle: InstanceHandle,
   options: { log?: LogSink } = {},
 ): Promise<Backend> {
+  checkKind('the handle of an instance', handle, 'object');
   return new Backend(handle, await loadModules(handle), options.log ?? defaultLogSink);
 }
 

@@ -3,7 +3,7 @@
  * the pool first, so that no page is found whose block is gone; what is added enters the pool only by being read.
  */
 import { BLOCK_SIZE } from '../base/settings.js';
-import { checkBlockNumber } from '../base/units.js';
+import { checkBlockNumber, checkKind } from '../base/units.js';
 import type { BufferManager } from '../buffer/buffer-manager.js';
 import { DropRelationBuffers, type BlockRange } from '../buffer/drop-buffers.js';
 import { PENDING, type Step } from '../shmem/wait.js';
@@ -70,6 +70,7 @@ export function extending(
   fork: Fork,
   pages: Uint8Array | number,
 ): Step<number> {
+  if (typeof pages !== 'number') checkKind('a number of pages, or a Uint8Array', pages, Uint8Array);
   const count = typeof pages === 'number' ? pages : pages.byteLength / BLOCK_SIZE;
   if (!Number.isInteger(count) || count < 1) throw new RangeError(`${count} is not a number of pages to add`);
   const { tag } = buffers.reader(relation, fork);

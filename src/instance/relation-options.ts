@@ -1,8 +1,8 @@
 /** What can be said about reads, streams and changes of a relation. */
-import type { Scope } from '../aio/scope.js';
+import { Scope } from '../aio/scope.js';
 import { SettingError } from '../base/errors.js';
 import { MAX_IO_CONCURRENCY } from '../base/settings.js';
-import { checkOnOrOff, checkRange } from '../base/units.js';
+import { checkKind, checkOnOrOff, checkRange } from '../base/units.js';
 import { BufferStrategy, checkStrategyKind, type StrategyKind } from '../buffer/strategy.js';
 import type { NextBlock } from '../read-stream/stream-options.js';
 import type { Fork } from '../smgr/relation.js';
@@ -73,7 +73,8 @@ const SWITCHES = [
 
 /** Refuses what a stream cannot go by: found later, it would be a stream that ends too soon, or a choice ignored. */
 export function checkStreamOptions<D>(nextBlock: NextBlock<D>, options: StreamOptions<D>): void {
-  const { ioConcurrency, strategy, perBufferData } = options;
+  const { ioConcurrency, strategy, perBufferData, scope } = options;
+  if (scope !== undefined) checkKind('a scope of this backend', scope, Scope);
   if (ioConcurrency !== undefined) checkRange('ioConcurrency', ioConcurrency, 0, MAX_IO_CONCURRENCY);
   for (const name of SWITCHES) if (options[name] !== undefined) checkOnOrOff(name, options[name]);
   checkFunction('nextBlock', nextBlock);

@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 import type { Backend } from '../../src/instance/backend.js';
+import { attachInstance, createInstance } from '../../src/instance/instance.js';
 import type { StreamOptions } from '../../src/instance/relation-options.js';
 import type { SmgrRelation } from '../../src/smgr/smgr.js';
 import { openRig, type Rig } from '../../testing/instances.js';
@@ -67,6 +68,31 @@ describe('options of streams', () => {
       const refusal = { name: 'RangeError', message: /is not a block number/ };
       assert.throws(() => backend.pinCached(relation, block), refusal);
       await assert.rejects(backend.readBlock(relation, block), refusal);
+    }
+  });
+
+  it('what is no relation, no path, no scope or no pages is refused with a sentence', async () => {
+    const { path } = rig.data;
+    const wrong: [() => unknown, RegExp][] = [
+      [
+        () => backend.openRelation(7 as never, { relation: 1 }),
+        /^the path of a data directory is needed, not 7$/,
+      ],
+      [() => backend.openFile(undefined as never), /^the path of a file is needed, not undefined$/],
+      [() => backend.openFile(''), /^the path of a file is needed, not ''$/],
+      [() => backend.readStream({ path } as never), /^a relation .* is needed, not another object$/],
+      [
+        () => backend.readStream(relation, { scope: 5 as never }),
+        /^a scope of this backend is needed, not 5$/,
+      ],
+      [() => backend.readBlock(null as never, 1), /^a relation .* is needed, not null$/],
+      [() => backend.extendRelation(relation, '3' as never), /^a number of pages, or .* is needed, not '3'$/],
+      [() => createInstance(5 as never), /^an object of settings is needed, not 5$/],
+      [() => createInstance(null as never), /^an object of settings is needed, not null$/],
+      [() => attachInstance('instance' as never), /^the handle of an instance is needed, not 'instance'$/],
+    ];
+    for (const [what, message] of wrong) {
+      await assert.rejects(async () => what(), { name: 'TypeError', message });
     }
   });
 });
