@@ -61,6 +61,7 @@ export interface Filter {
 let lastKey = 0;
 
 export class Injection {
+  static readonly #all: Injection[] = [];
   /** For the option `injection` of an instance. */
   readonly url: string;
   readonly #words: Int32Array;
@@ -73,7 +74,14 @@ export class Injection {
     const memory = new SharedArrayBuffer((THREADS + 1) * 4);
     this.#words = new Int32Array(memory);
     setEnvironmentData(key, memory);
+    Injection.#all.push(this);
     this.url = `${new URL('./injection-hooks.js', import.meta.url).href}?key=${encodeURIComponent(key)}`;
+  }
+
+  /** After a failure: everybody who is held goes on, or the instance would never close, and nobody see the failure. */
+  static letAllGo(): void {
+    for (const injection of Injection.#all)
+      for (const point of points) new Hold(injection.#words, points.indexOf(point) * RULE_WORDS).release();
   }
 
   /** Holds whoever comes to the point. */
@@ -110,7 +118,7 @@ export class Injection {
     this.#words[base + Rule.RELATION] = filter.relation ?? ANY;
     this.#words[base + Rule.OWNER] = filter.owner ?? ANY;
     this.#words[base + Rule.WORKER] = filter.worker ?? ANY;
-    this.#words[base + Rule.TIMES] = filter.times ?? 0x7fff_ffff;
+    this.#words[base + Rule.TIMES] = Math.min(filter.times ?? Infinity, 0x7fff_ffff);
     Atomics.store(this.#words, base + Rule.ARRIVED, 0);
     Atomics.store(this.#words, base + Rule.ACTION, action);
   }
@@ -152,11 +160,12 @@ export class Hold {
 
 /**
  * Holds the I/O of one backend in flight, under any asynchronous method: in the I/O worker that runs it, or,
- * under io_uring, by keeping everybody from taking completions from that backend's ring.
+ * under io_uring, by keeping everybody from taking completions from that backend's ring. `times`: how many I/Os; under
+ * io_uring it is all of them.
  */
-export function holdIo(injection: Injection, owner: Backend, point: Point): IoHold {
+export function holdIo(injection: Injection, owner: Backend, point: Point, times = 1): IoHold {
   const { slots, plan, handle } = owner.parts.memory;
-  if (handle.settings.ioMethod === 'worker') return injection.hold(point, { owner: owner.number, times: 1 });
+  if (handle.settings.ioMethod === 'worker') return injection.hold(point, { owner: owner.number, times });
   const rings = new Rings(slots, plan.rings);
   const nobody = slots.workerSlot(0); // there are no I/O workers
   assert.ok(rings.tryLock(owner.number, nobody), 'somebody takes completions just now');

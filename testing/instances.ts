@@ -11,6 +11,7 @@ import {
   type Instance,
 } from '../src/instance/instance.js';
 import { supportedMethods } from '../src/instance/methods.js';
+import { Injection } from './injection.js';
 import { leaksOf } from './leaks.js';
 import { DataDirectory } from './relations.js';
 
@@ -116,6 +117,7 @@ export async function withRig(
   try {
     await body(rig);
   } catch (error) {
+    Injection.letAllGo();
     await rig.close().catch(() => undefined); // the first error is the one to see
     throw error;
   }

@@ -1,5 +1,6 @@
 /** Rows K-*, D-71, D-73, D-76, D-77, D-79, MA-01, MA-02, MA-05, MA-06 of the contract: methods, and the pool of workers. */
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
 import { describe, it } from 'node:test';
 import { HandleFlag } from '../../src/aio/handle.js';
 import { WorkerControl } from '../../src/aio/method/worker/control.js';
@@ -13,7 +14,11 @@ import { withRig } from '../../testing/instances.js';
 import { leaksOf } from '../../testing/leaks.js';
 import { byteAt, RawReads, writeSample } from '../../testing/raw-reads.js';
 import { DataDirectory } from '../../testing/relations.js';
+import { untilTrue } from '../../testing/turns.js';
 import { poolState, untilWorkers } from '../../testing/worker-pool.js';
+
+/** The system call's number. */
+const FUTEX: Record<string, string> = { x64: '202', arm64: '98' };
 
 describe('methods', () => {
   it('MA-01: sync and worker are always there; an unknown name is refused with the legal ones', async () => {
@@ -71,6 +76,26 @@ describe('the pool of workers', () => {
         message: /ioWorkerIdleTimeout/,
       });
       assert.equal(instance.workerCount, 2);
+    });
+  });
+
+  const noProc = process.platform === 'linux' ? false : 'only Linux tells what a thread sleeps in';
+
+  it('an idle worker that may not leave sleeps without end', { skip: noProc }, async () => {
+    const few = { ioMethod: 'worker', ioMinWorkers: 2, ioMaxWorkers: 4, ioWorkerIdleTimeout: 1 } as const;
+    await withRig(few, async ({ instance, backend }) => {
+      const { slots } = backend.parts.memory;
+      // Once the time-out is over, a sleep that is bounded by it would be none.
+      const sleepsForEver = (worker: number): boolean => {
+        const { threadId } = slots.identity(slots.workerSlot(worker));
+        const [call, ...words] = readFileSync(`/proc/self/task/${threadId}/syscall`, 'utf8').split(' ');
+        return call === FUTEX[process.arch] && words[3] === '0x0'; // no time to wake up at
+      };
+      await untilWorkers(instance, ({ idle }) => idle === 2);
+      await untilTrue(() => sleepsForEver(0) && sleepsForEver(1));
+      instance.setWorkerLimits({ ioMinWorkers: 1 });
+      await untilWorkers(instance, ({ running }) => running === 1);
+      await untilTrue(() => sleepsForEver(0));
     });
   });
 

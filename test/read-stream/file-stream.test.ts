@@ -223,7 +223,8 @@ forEachMethod((ioMethod) => {
       const { aio, ioMemory } = rig.backend.files;
       const stream = streamOf(rig, [{ file, position: 0, length: 256 * KB }]);
       if (ioMethod !== 'sync') {
-        const hold = holdIo(injection, rig.backend, 'beforeSharedCompletion');
+        // All of them: else a read behind the held one may be over before it, and the first is not the held one for sure.
+        const hold = holdIo(injection, rig.backend, 'beforeSharedCompletion', Infinity);
         assert.equal(stream.next(), PENDING);
         await hold.arrived();
         assert.equal(stream.close(), PENDING);

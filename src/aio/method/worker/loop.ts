@@ -83,13 +83,15 @@ export class WorkerLoop {
     }
   }
 
+  /** Until it may leave for having been idle; for ever if it may not: whoever changes that wakes it. */
   #sleepMillis(): number {
-    const { idleTimeout } = this.#control.limits;
-    if (idleTimeout < 0) return FOREVER;
+    const { minWorkers, idleTimeout } = this.#control.limits;
     const now = performance.now();
     const version = this.#control.limitsVersion;
     if (this.#idleSince === 0 || version !== this.#limitsVersion) this.#idleSince = now; // new limits restart the clock
     this.#limitsVersion = version;
+    const { count } = this.#control;
+    if (idleTimeout < 0 || count <= minWorkers || this.#worker !== count - 1) return FOREVER;
     return Math.max(0, this.#idleSince + idleTimeout - now);
   }
 
