@@ -17,8 +17,9 @@ async function main(): Promise<void> {
   memory.header.checkFingerprint(parts.fingerprint);
   if (!memory.slots.tryClaim(slot, currentThreadIdentity()))
     fail(`the slot of I/O worker ${worker} is taken`);
-  parentPort?.postMessage({ online: worker });
   const control = new WorkerControl(memory.slots, memory.plan.workers);
+  control.markAlive(worker); // first, so that the creator of an instance has workers when it is told so
+  parentPort?.postMessage({ online: worker });
   new WorkerLoop(parts.thread, control, worker).run();
   control.markGone(worker);
   control.wakeAll(); // whoever enqueued for this worker may find another

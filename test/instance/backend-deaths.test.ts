@@ -1,6 +1,6 @@
 /** Backends whose threads are ended at each place where a thread can end: the instance goes on, with nothing lost. */
 import assert from 'node:assert/strict';
-import { after, before, describe, it } from 'node:test';
+import { after, before, beforeEach, describe, it } from 'node:test';
 import { Casualty, type CasualtyInput } from '../../testing/casualty.js';
 import { scenes, workerScenes } from '../../testing/casualty-scenes.js';
 import { BlockReads } from '../../testing/block-reads.js';
@@ -8,6 +8,7 @@ import { Injection } from '../../testing/injection.js';
 import { forEachVariant, openRig, type Rig } from '../../testing/instances.js';
 import { leaksOf } from '../../testing/leaks.js';
 import { untilBackends } from '../../testing/turns.js';
+import { untilWorkers } from '../../testing/worker-pool.js';
 
 const BLOCKS = 20;
 
@@ -74,6 +75,11 @@ forEachVariant((variant) => {
   if (ioMethod !== 'worker') return;
 
   describe('with workers', () => {
+    // Without one, the issuer carries out its I/O itself; tests may end one or two.
+    beforeEach(async () => {
+      await untilWorkers(rig.instance, ({ running }) => running >= 2);
+    });
+
     it('a thread ends with an I/O in a worker’s hands: its slot waits for that', async () => {
       const input = fresh();
       const hold = injection.hold('workerAfterReopen', { owner: 1 });

@@ -31,10 +31,9 @@ export class WorkerLoop {
     this.#latch = new OwnLatch(thread.slots, thread.slot);
   }
 
-  /** Returns when this worker should leave: stopped, one too many, or idle for too long. */
+  /** For a worker that is marked alive. Returns when it should leave: stopped, one too many, or idle for too long. */
   run(): void {
     const { queue } = this.#control;
-    this.#control.markAlive(this.#worker);
     for (;;) {
       if (!queue.tryDequeue()) {
         const outcome = this.#dequeueOrSleep();
