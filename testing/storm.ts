@@ -113,6 +113,8 @@ class Storm {
       while (left.rounds > 0 && !this.#isOver) {
         left.rounds--;
         await this.#casualty();
+        // Whoever is in an instance that crashes is not given back, so those rounds do not count.
+        if (this.#instance.backend.parts.memory.header.isCrashed) left.rounds++;
       }
     });
     await Promise.all(lanes);

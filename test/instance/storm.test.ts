@@ -19,7 +19,9 @@ forEachMethod((ioMethod) => {
     // A thread that dies in a critical section crashes its instance, by design.
     for (const reason of crashes) context.diagnostic(`crashed: ${reason}`);
     assert.deepEqual(problems, [], `seed ${seed}`);
-    assert.ok(crashes.length <= Math.max(3, rounds / 10), 'critical sections are short');
-    assert.ok(backendsLost > rounds / 2 && blocks > 1000);
+    // One in forty of those killed is: so many more would be a mistake.
+    assert.ok(crashes.length < 2 + rounds / 4, `critical sections are short: ${crashes.length} crashes`);
+    assert.ok(backendsLost > rounds / 4, `${backendsLost} backends lost`);
+    assert.ok(blocks > 500, `${blocks} blocks`);
   });
 });
