@@ -10,6 +10,7 @@ import { addDoctorCommand } from './doctor-command.js';
 import type { PackageFacts } from './doctor/report.js';
 import { ExitCode } from './verify/report.js';
 import { addVerifyCommand } from './verify-command.js';
+import { addWaldumpCommand } from './waldump/waldump-command.js';
 
 const facts = JSON.parse(
   readFileSync(new URL('../../../package.json', import.meta.url), 'utf8'),
@@ -23,6 +24,7 @@ const program = new Command('pgaio')
   .showHelpAfterError('(--help shows what there is)');
 addVerifyCommand(program);
 addDoctorCommand(program, facts);
+addWaldumpCommand(program);
 
 /** For what is written when nobody reads any more; while verifying there is more to do then. */
 process.stdout.on('error', () => undefined);

@@ -30,10 +30,12 @@ export const PageFlag = {
   /** The page begins with the rest of a record. */
   FIRST_IS_CONTRECORD: 0x1,
   LONG_HEADER: 0x2,
+  /** Full-page images are not needed to restore a base backup (`XLP_BKP_REMOVABLE`); of no meaning here. */
+  BACKUP_REMOVABLE: 0x4,
   /** The record that the page before left unfinished will never be: a crash came between. */
-  FIRST_IS_OVERWRITE_CONTRECORD: 0x4,
+  FIRST_IS_OVERWRITE_CONTRECORD: 0x8,
 } as const;
-const ALL_FLAGS = 0x7;
+const ALL_FLAGS = 0xf;
 
 /** Fields of a page header; one object is filled again and again. */
 export class WalPageHeader {

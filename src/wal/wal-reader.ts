@@ -279,7 +279,7 @@ export class WalReader {
   // --- the end -----------------------------------------------------------------------------------
 
   #stop({ reason, message }: Problem): false {
-    const end = this.#task === 'gather' ? this.#lsn : this.#position;
+    const end = Math.min(this.#task === 'gather' ? this.#lsn : this.#position, this.#rangeEnd);
     this.#end = { end, reason, message };
     this.#task = 'ended';
     return false;
