@@ -257,7 +257,7 @@ export class WalReader {
     if (!this.#isOverwriteAsExpected()) return false;
     record.lsn = lsn;
     record.end = isXlog(record, SWITCH) ? segmentEnd(end, this.#source.segmentSize) : end;
-    if (end > this.#rangeEnd) return this.#endOfRange();
+    if (record.end > this.#rangeEnd) return this.#endOfRange();
     this.#last = lsn;
     this.#position = record.end;
     return true;

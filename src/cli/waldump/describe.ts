@@ -72,7 +72,7 @@ function checkpoint(fields: Fields, name: string, majorVersion: number): string 
     `offset ${fields.u32()}`,
     `oldest xid ${fields.u32()} in DB ${fields.u32()}`,
     `oldest multi ${fields.u32()} in DB ${fields.u32()}`,
-    `oldest/newest commit timestamp xid: ${fields.skip(8).u32()}/${fields.u32()}`,
+    `oldest/newest commit timestamp xid: ${fields.skip(12).u32()}/${fields.u32()}`,
     `oldest running xid ${fields.u32()}`,
     name === 'CHECKPOINT_SHUTDOWN' ? 'shutdown' : 'online',
   ];
