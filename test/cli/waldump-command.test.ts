@@ -18,12 +18,11 @@ function makeImage(): WalImage {
   for (let i = 0; i < RECORDS; i++) {
     if (i % 3 !== 0) {
       const block = { id: 0, tablespace: 1663, database: 5, relation: 16384, block: i };
-      const page = { image: { page: new Uint8Array(8192).fill(i) } };
+      const page = new Uint8Array(8192).fill(i);
       image.append({
         resourceManager: 10,
-        info: 0,
         xid: i,
-        blocks: [{ ...block, ...(i % 3 === 1 && page) }],
+        blocks: [{ ...block, image: { page } }],
         mainData: new Uint8Array(3),
       });
       continue;
@@ -198,15 +197,22 @@ describe('pgaio waldump', { concurrency: 2 }, () => {
   });
 
   it('ends with 130 when it is interrupted', async () => {
-    const long = write(image, join(home, 'long'));
-    // Nobody reads its output, which does not fit into the pipe: it is still writing when the signal comes.
-    const program = new Program(['waldump', '--json', long]);
+    const long = new WalImage();
+    for (let i = 0; i < 15_000; i++) long.append({ resourceManager: 10, mainData: new Uint8Array(8) });
+    // Its output, of which nobody reads more than the beginning, does not fit into the pipe: it is in the middle of it.
+    const program = new Program(['waldump', '--json', write(long, join(home, 'long'))]);
+    await program.said('{"records"');
     program.child.stdout?.pause();
-    const started = new Promise<void>((resolve) => program.child.stdout?.once('readable', () => resolve()));
-    await started;
     program.child.kill('SIGINT');
     program.child.stdout?.resume();
-    const { code } = await program.ended();
-    assert.ok(code === 130 || code === 0, String(code));
+    const { code, stdout } = await program.ended();
+    assert.equal(code, 130);
+    const { records, end, exitCode } = JSON.parse(stdout) as {
+      records: object[];
+      end: unknown;
+      exitCode: number;
+    };
+    assert.ok(records.length < 15_000);
+    assert.deepEqual([end, exitCode], [null, 130]);
   });
 });
