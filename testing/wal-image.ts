@@ -28,6 +28,20 @@ export class WalImage {
     this.position = start;
   }
 
+  /** The last record; there must be one. */
+  get last(): PlacedRecord {
+    const last = this.records.at(-1);
+    if (last === undefined) throw new RangeError('there is no record');
+    return last;
+  }
+
+  /** Of this number, which must be there. */
+  segment(number: number): Uint8Array<ArrayBuffer> {
+    const segment = this.segments.get(number);
+    if (segment === undefined) throw new RangeError(`there is no segment ${number}`);
+    return segment;
+  }
+
   append(contents: Omit<RecordContents, 'prev'>): PlacedRecord {
     const bytes = encodeRecord({ ...contents, prev: this.#prev });
     this.position = Math.ceil(this.position / 8) * 8;
@@ -70,7 +84,7 @@ export class WalImage {
       this.#beginPage(total - at);
       const take = Math.min(bytes.length - at, WAL_PAGE_SIZE - (this.position % WAL_PAGE_SIZE));
       const inSegment = this.position % SEGMENT_SIZE;
-      this.#segment(this.position).set(bytes.subarray(at, at + take), inSegment);
+      this.#segmentOf(this.position).set(bytes.subarray(at, at + take), inSegment);
       at += take;
       this.position += take;
     }
@@ -79,7 +93,7 @@ export class WalImage {
   /** At a page's start: its header. `remaining`: bytes of a record that goes on there. */
   #beginPage(remaining: number, more: Partial<PageHeaderFields> = {}): void {
     if (this.position % WAL_PAGE_SIZE !== 0) return;
-    const view = new DataView(this.#segment(this.position).buffer);
+    const view = new DataView(this.#segmentOf(this.position).buffer);
     const inSegment = this.position % SEGMENT_SIZE;
     this.position += encodePageHeader(view, inSegment, {
       timeline: 1,
@@ -91,7 +105,7 @@ export class WalImage {
     });
   }
 
-  #segment(lsn: Lsn): Uint8Array<ArrayBuffer> {
+  #segmentOf(lsn: Lsn): Uint8Array<ArrayBuffer> {
     const number = segmentOf(lsn, SEGMENT_SIZE);
     const segment = this.segments.get(number) ?? new Uint8Array(SEGMENT_SIZE);
     this.segments.set(number, segment);
@@ -99,7 +113,7 @@ export class WalImage {
   }
 
   flip(lsn: Lsn, bit = 0): void {
-    this.#segment(lsn)[lsn % SEGMENT_SIZE]! ^= 1 << bit;
+    this.#segmentOf(lsn)[lsn % SEGMENT_SIZE]! ^= 1 << bit;
   }
 }
 

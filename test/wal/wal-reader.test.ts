@@ -88,7 +88,7 @@ describe('a walk', () => {
       );
       assert.deepEqual([reader.majorVersion, reader.systemIdentifier], [18, SYSTEM_IDENTIFIER]);
       assert.ok(['zeros', 'missing-segment'].includes(end.reason), end.message);
-      assert.ok(end.end >= image.records.at(-1)!.end);
+      assert.ok(end.end >= image.last.end);
     });
   }
 
@@ -197,7 +197,7 @@ const nextPage = (lsn: Lsn): Lsn => (Math.floor(lsn / PAGE) + 1) * PAGE;
 
 type Damage = (image: WalImage, lsn: Lsn) => void;
 const view = (image: WalImage, lsn: Lsn): DataView => {
-  const segment = image.segments.get(Math.floor(lsn / SEGMENT_SIZE))!;
+  const segment = image.segment(Math.floor(lsn / SEGMENT_SIZE));
   return new DataView(segment.buffer, segment.byteOffset + (lsn % SEGMENT_SIZE));
 };
 
@@ -268,7 +268,7 @@ const damages: [string, number, WalEndReason, Damage][] = [
 ];
 
 function cut(image: WalImage, lsn: Lsn): void {
-  image.segments.set(1, image.segments.get(1)!.slice(0, lsn % SEGMENT_SIZE));
+  image.segments.set(1, image.segment(1).slice(0, lsn % SEGMENT_SIZE));
 }
 
 describe('a walk stops exactly at the record with', () => {
@@ -324,7 +324,7 @@ describe('a walk stops at the segment that', () => {
   });
 
   it('is recycled and not yet written over', () => {
-    const { reason } = withSecond((image) => image.segments.set(2, image.segments.get(1)!.slice()));
+    const { reason } = withSecond((image) => image.segments.set(2, image.segment(1).slice()));
     assert.equal(reason, 'bad-page-address');
   });
 
