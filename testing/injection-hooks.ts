@@ -1,7 +1,7 @@
 /** The hooks behind testing/injection.ts; imported by every thread of an instance that names its URL. */
 import { getEnvironmentData } from 'node:worker_threads';
 import type { IoMemories } from '../src/aio/execute.js';
-import type { IoHandle } from '../src/aio/handle.js';
+import { Operation, type IoHandle } from '../src/aio/handle.js';
 import { TargetId } from '../src/aio/ids.js';
 import type { InjectionHooks } from '../src/aio/injection-points.js';
 import { SmgrWord } from '../src/smgr/smgr-target.js';
@@ -55,7 +55,7 @@ export const hooks: InjectionHooks = {
     const base = visit('beforeSharedCompletion', io, thisWorker);
     if (base < 0 || words[base + Rule.ACTION] !== Action.RESULT) return raw;
     const answer = words[base + Rule.VALUE] ?? 0;
-    if (answer < raw) wipe(io, Math.max(0, answer), memories);
+    if (answer < raw && io.operation === Operation.READV) wipe(io, Math.max(0, answer), memories);
     return Math.min(answer, raw);
   },
   afterSharedCompletion: (io) => void visit('afterSharedCompletion', io, thisWorker),

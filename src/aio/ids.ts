@@ -1,7 +1,7 @@
 /** The ids that shared memory holds. What they stand for is bound in instance/registrations.ts. */
 
 /** PostgreSQL's PgAioTargetID. */
-export const TargetId = { FILE: 1, SMGR: 2 } as const;
+export const TargetId = { FILE: 1, SMGR: 2, WAL: 3 } as const;
 
 /** PostgreSQL's PgAioHandleCallbackID. */
 export const CallbackId = {
@@ -10,4 +10,6 @@ export const CallbackId = {
   SHARED_BUFFER_READV: 3,
   VERIFY_PAGES: 4,
   LOCAL_BUFFER_READV: 5,
+  WAL_WRITEV: 6,
+  WAL_SYNC: 7,
 } as const;

@@ -2,6 +2,7 @@
  * Settings of an instance: PostgreSQL's names in camel case, PostgreSQL's units as strings or plain
  * numbers. Resolved once by the creator into plain numbers that every thread can be sent.
  */
+import { randomBytes } from 'node:crypto';
 import { SettingError } from './errors.js';
 import { checkOnOrOff, checkRange, parseBytes, parseMillis } from './units.js';
 
@@ -60,6 +61,36 @@ export interface InstanceSettings {
    * `auto` (default): own where the kernel can. For tests, and to find out what a problem depends on.
    */
   ioUringMemory?: RingMemory;
+  /** Default: none. */
+  wal?: WalSettings;
+}
+
+export const WAL_SYNC_METHODS = ['fdatasync', 'open_datasync'] as const;
+export type WalSyncMethod = (typeof WAL_SYNC_METHODS)[number];
+
+/** The write-ahead log of an instance. */
+export interface WalSettings {
+  /** PostgreSQL's pg_wal: it must exist. */
+  directory: string;
+  /** Bytes of a segment file, or '16MB': a power of two from 1 MB to 1 GB. Default 16 MB. */
+  segmentSize?: number | string;
+  /** Bytes, or '16MB', of the shared WAL buffers, 64 kB to 1 GB. Default 16 MB. */
+  buffers?: number | string;
+  /** What makes a write durable. Default fdatasync. */
+  syncMethod?: WalSyncMethod;
+  /** Past the page cache. Default false. */
+  direct?: boolean;
+}
+
+export interface ResolvedWalSettings {
+  readonly directory: string;
+  readonly timeline: number;
+  /** A decimal number of 64 bits. */
+  readonly systemIdentifier: string;
+  readonly segmentSize: number;
+  readonly bufferBytes: number;
+  readonly syncMethod: WalSyncMethod;
+  readonly direct: boolean;
 }
 
 export const RING_MEMORIES = ['auto', 'own', 'mapped'] as const;
@@ -92,6 +123,7 @@ export interface ResolvedSettings {
   readonly zeroDamagedPages: boolean;
   readonly ignoreChecksumFailure: boolean;
   readonly ioUringMemory: RingMemory;
+  readonly wal: ResolvedWalSettings | null;
 }
 
 const KB = 1024;
@@ -151,6 +183,7 @@ export function resolveSettings(
     zeroDamagedPages: checkOnOrOff('zeroDamagedPages', given.zeroDamagedPages ?? false),
     ignoreChecksumFailure: checkOnOrOff('ignoreChecksumFailure', given.ignoreChecksumFailure ?? false),
     ioUringMemory: ringMemory(given.ioUringMemory ?? 'auto'),
+    wal: given.wal === undefined ? null : resolveWal(given.wal),
   };
 }
 
@@ -174,7 +207,30 @@ const KNOWN: ReadonlySet<string> = new Set([
   'zeroDamagedPages',
   'ignoreChecksumFailure',
   'ioUringMemory',
+  'wal',
 ]);
+
+function resolveWal(given: WalSettings): ResolvedWalSettings {
+  const segmentSize = parseBytes('wal.segmentSize', given.segmentSize ?? 16 * MB);
+  if (segmentSize < MB || segmentSize > 1024 * MB || (segmentSize & (segmentSize - 1)) !== 0)
+    throw new SettingError(
+      `wal.segmentSize must be a power of two from 1MB to 1GB, not ${segmentSize} bytes`,
+    );
+  const syncMethod = given.syncMethod ?? 'fdatasync';
+  if (!WAL_SYNC_METHODS.includes(syncMethod))
+    throw new SettingError(`invalid value for wal.syncMethod: ${JSON.stringify(syncMethod)}`, {
+      hint: `Available values: ${WAL_SYNC_METHODS.join(', ')}.`,
+    });
+  return {
+    directory: given.directory,
+    timeline: 1,
+    systemIdentifier: randomBytes(8).readBigUInt64LE().toString(),
+    segmentSize,
+    bufferBytes: blocks('wal.buffers', given.buffers ?? 16 * MB, 8, (1024 * MB) / BLOCK_SIZE) * BLOCK_SIZE,
+    syncMethod,
+    direct: checkOnOrOff('wal.direct', given.direct ?? false),
+  };
+}
 
 function ringMemory(given: string): RingMemory {
   const known = RING_MEMORIES.find((name) => name === given);

@@ -32,8 +32,10 @@ import { SmgrRelation, StorageManager } from '../smgr/smgr.js';
 import { Counters, type CounterSnapshot } from '../stats/counters.js';
 import { File, type FileContext } from '../vfd/file.js';
 import type { OpenOptions } from '../vfd/vfd.js';
+import type { Wal } from '../wal/wal.js';
 import { askForExitNotice } from './exit-notices.js';
 import { methodOps } from './methods.js';
+import { walOf } from './backend-wal.js';
 import { discarding, extending, removing, truncating } from './relation-changes.js';
 import {
   checkStreamOptions,
@@ -57,6 +59,8 @@ export class Backend {
   /** The scope that everything belongs to which was given no other. */
   readonly rootScope: Scope;
   readonly parts: ThreadParts;
+  /** Null for an instance without the setting `wal`. */
+  readonly wal: Wal | null;
   readonly #smgr: StorageManager;
   readonly #directories: DataDirectories;
   readonly #pageSettings = new PageSettings();
@@ -115,6 +119,7 @@ export class Backend {
       bytes: bytes.at(-1) as Uint8Array<SharedArrayBuffer>,
       scope: this.rootScope,
     };
+    this.wal = walOf(this);
     if (!isMainThread) process.once('exit', this.#onExit);
   }
 

@@ -16,6 +16,8 @@ import type { ChecksumFailureTable } from '../stats/checksum-failures.js';
 import { fileReadv, fileTarget } from '../vfd/file-target.js';
 import type { FileTable } from '../vfd/file-table.js';
 import type { ReopenCache } from '../vfd/reopen.js';
+import type { WalControl } from '../wal/wal-control.js';
+import { walSync, walTarget, walWritev } from '../wal/wal-target.js';
 
 /** What a user's module exports: adds callbacks and targets with ids from FIRST_USER_ID on. */
 export interface RegistrationModule {
@@ -31,6 +33,7 @@ export interface RegistrationParts {
   readonly memories: readonly WebAssembly.Memory[];
   readonly damageLog: DamageLog;
   readonly checksumFailures: ChecksumFailureTable;
+  readonly wal: WalControl | null;
 }
 
 export function createRegistry(parts: RegistrationParts, modules: readonly RegistrationModule[]): Registry {
@@ -49,6 +52,11 @@ export function createRegistry(parts: RegistrationParts, modules: readonly Regis
   registry.addCallback(CallbackId.VERIFY_PAGES, verifyPages(parts.memories));
   registry.addTarget(TargetId.FILE, fileTarget(parts.files, parts.reopens));
   registry.addTarget(TargetId.SMGR, smgrTarget(parts.reopens, parts.files));
+  if (parts.wal !== null) {
+    registry.addCallback(CallbackId.WAL_WRITEV, walWritev(parts.files, parts.wal));
+    registry.addCallback(CallbackId.WAL_SYNC, walSync(parts.files, parts.wal));
+    registry.addTarget(TargetId.WAL, walTarget(parts.reopens));
+  }
   for (const module of modules) module.register(registry);
   return registry;
 }

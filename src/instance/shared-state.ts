@@ -19,6 +19,7 @@ import { ChecksumFailureTable, type ChecksumFailureRegion } from '../stats/check
 import { Counters } from '../stats/counters.js';
 import { DescriptorBudget } from '../vfd/budget.js';
 import { FileTable, type FileTableRegion } from '../vfd/file-table.js';
+import { WalControl, type WalRegion } from '../wal/wal-control.js';
 
 /** Raised whenever the meaning of shared memory changes without a change of its layout. */
 const SHARED_STATE_VERSION = 3;
@@ -28,7 +29,7 @@ const FILE_TABLE_ENTRIES = 2048;
 /** What another thread needs to attach: pass it in `workerData`. */
 export interface InstanceHandle {
   readonly control: WebAssembly.Memory;
-  /** The pool's memories, then the I/O memory. */
+  /** The pool's memories, the WAL buffers if there is a WAL, the I/O memory. */
   readonly memories: readonly WebAssembly.Memory[];
   readonly settings: ResolvedSettings;
   /** Modules with callbacks and targets of the user, by URL. */
@@ -54,6 +55,8 @@ export interface InstancePlan {
   readonly ioMemory: IoMemoryRegion;
   readonly damageLog: DamageLogRegion;
   readonly checksumFailures: ChecksumFailureRegion;
+  /** Null for an instance without a WAL. */
+  readonly wal: WalRegion | null;
 }
 
 export function planInstance(settings: ResolvedSettings): InstancePlan {
@@ -81,15 +84,17 @@ export function planInstance(settings: ResolvedSettings): InstancePlan {
     ioMemory: IoMemory.plan(plan, settings.ioMemory),
     damageLog: planDamageLog(plan, slots.count),
     checksumFailures: ChecksumFailureTable.plan(plan),
+    wal: settings.wal === null ? null : WalControl.plan(plan, slots.count),
   };
 }
 
-/** The pool's memories and, last, the I/O memory. */
+/** The pool's memories, the WAL buffers if there is a WAL, and, last, the I/O memory. */
 export function createMemories(settings: ResolvedSettings): WebAssembly.Memory[] {
   const memories: WebAssembly.Memory[] = [];
   for (let left = settings.sharedBuffers; left > 0; left -= MEMORY_BLOCKS) {
     memories.push(createSharedMemory(Math.min(left, MEMORY_BLOCKS) * BLOCK_SIZE));
   }
+  if (settings.wal !== null) memories.push(createSharedMemory(settings.wal.bufferBytes));
   memories.push(createSharedMemory(settings.ioMemory));
   return memories;
 }

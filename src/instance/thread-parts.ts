@@ -2,6 +2,7 @@
 import { assert, fail } from '../base/assert.js';
 import type { LogSink } from '../base/log.js';
 import { InjectionPoints, type InjectionHooks } from '../aio/injection-points.js';
+import { HandleTable } from '../aio/handle.js';
 import { AioThread } from '../aio/thread.js';
 import { BufferIo } from '../buffer/buffer-io.js';
 import { DamageLog } from '../buffer/damage-log.js';
@@ -17,6 +18,7 @@ import { DescriptorBudget } from '../vfd/budget.js';
 import { FileTable } from '../vfd/file-table.js';
 import { ReopenCache } from '../vfd/reopen.js';
 import { VfdCache } from '../vfd/vfd.js';
+import { WalControl } from '../wal/wal-control.js';
 import { createRegistry, type RegistrationModule } from './registrations.js';
 import { layoutFingerprint, planInstance, type InstanceHandle, type InstancePlan } from './shared-state.js';
 
@@ -86,6 +88,8 @@ export class ThreadParts {
   /** A backend's, from its first use of a private relation on. */
   privatePool: PrivatePool | null = null;
   readonly thread: AioThread;
+  /** Null for an instance without a WAL. */
+  readonly wal: WalControl | null;
   /** Of the tables of callbacks and targets. */
   readonly fingerprint: number;
 
@@ -99,7 +103,8 @@ export class ThreadParts {
     this.reopens = new ReopenCache(this.vfds, () => counters.count(Counter.reopens));
     this.bufferIo = new BufferIo(slots, slot, plan.buffers, plan.bufferConditions);
     this.checksumFailures = new ChecksumFailureTable(slots, slot, plan.checksumFailures);
-    const { files, reopens, bufferIo, checksumFailures } = this;
+    this.wal = walControl(memory, slot);
+    const { files, reopens, bufferIo, checksumFailures, wal } = this;
     const damageLog = new DamageLog(words, plan.damageLog, slot);
     const privatePool = (): PrivatePool => this.privatePool ?? fail('this thread has no private pool');
     const registry = createRegistry(
@@ -111,6 +116,7 @@ export class ThreadParts {
         memories: handle.memories,
         damageLog,
         checksumFailures,
+        wal,
       },
       modules.registrations,
     );
@@ -128,4 +134,21 @@ export class ThreadParts {
       log,
     });
   }
+}
+
+/** For a backend that writes at most 1 MB in one call, which is what its handles' vectors are made for. */
+const WAL_WRITE_BYTES_MAX = 1 << 20;
+
+function walControl({ handle, plan, slots }: AttachedMemory, slot: number): WalControl | null {
+  const { wal } = handle.settings;
+  if (wal === null || plan.wal === null) return null;
+  const { segmentSize, bufferBytes } = wal;
+  const shape = {
+    segmentSize,
+    bufferBytes,
+    writeBytesMax: Math.min(WAL_WRITE_BYTES_MAX, bufferBytes / 2),
+    writesAreDurable: wal.syncMethod === 'open_datasync',
+  };
+  const handles = new HandleTable(slots, plan.handles);
+  return new WalControl(slots, slot, plan.wal, shape, (index, generation) => handles.isDone(index, generation));
 }

@@ -1,5 +1,5 @@
 /**
- * 32-bit atomics on shared memory, sequentially consistent.
+ * Atomics on 32-bit words of shared memory, and on pairs of them, sequentially consistent.
  *
  * V8 does not inline `Atomics.*`: each call costs three times as much as the exported WebAssembly function
  * that does the same. This module keeps that choice in one place: the two constructors return the same
@@ -24,6 +24,9 @@ export interface WordAtomics {
   readonly exchange: (index: number, value: number) => number;
   /** Succeeded when the returned value is `expected`. */
   readonly compareExchange: (index: number, expected: number, replacement: number) => number;
+  /** Two words at an even index, the low one first, as one number below 2^53, never torn. */
+  readonly loadWide: (index: number) => number;
+  readonly storeWide: (index: number, value: number) => void;
 }
 
 const atomicsUrl = new URL('./atomics.wasm', import.meta.url);
@@ -41,6 +44,11 @@ export function createWordAtomics(memory: WebAssembly.Memory): WordAtomics {
 /** The same in plain JavaScript: the twin for tests, and for hosts without WebAssembly threads. */
 export function createJsWordAtomics(memory: WebAssembly.Memory): WordAtomics {
   const words = new Int32Array(memory.buffer);
+  const wide = new BigUint64Array(memory.buffer);
+  const wideIndex = (index: number): number => {
+    if (index % 2 !== 0) throw new RangeError(`two words as one number start at an even index, not ${index}`);
+    return index / 2;
+  };
   return {
     load: (index) => Atomics.load(words, index),
     store: (index, value) => void Atomics.store(words, index, value),
@@ -52,5 +60,7 @@ export function createJsWordAtomics(memory: WebAssembly.Memory): WordAtomics {
     exchange: (index, value) => Atomics.exchange(words, index, value),
     compareExchange: (index, expected, replacement) =>
       Atomics.compareExchange(words, index, expected, replacement),
+    loadWide: (index) => Number(Atomics.load(wide, wideIndex(index))),
+    storeWide: (index, value) => void Atomics.store(wide, wideIndex(index), BigInt(value)),
   };
 }

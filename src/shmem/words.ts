@@ -20,6 +20,8 @@ export class SharedWords {
   readonly or: WordAtomics['or'];
   readonly exchange: WordAtomics['exchange'];
   readonly compareExchange: WordAtomics['compareExchange'];
+  readonly loadWide: WordAtomics['loadWide'];
+  readonly storeWide: WordAtomics['storeWide'];
 
   constructor(memory: WebAssembly.Memory) {
     this.memory = memory;
@@ -33,6 +35,8 @@ export class SharedWords {
     this.or = atomics.or;
     this.exchange = atomics.exchange;
     this.compareExchange = atomics.compareExchange;
+    this.loadWide = atomics.loadWide;
+    this.storeWide = atomics.storeWide;
   }
 
   get(index: number): number {

@@ -25,6 +25,8 @@ export interface OpenOptions {
   direct?: boolean;
   /** For writing too; the file must exist. */
   write?: boolean;
+  /** A write is over when its data is durable: O_DSYNC. */
+  dataSync?: boolean;
 }
 
 /** A file that is open for this thread, whether or not a kernel descriptor is. */
@@ -81,7 +83,10 @@ export class VfdCache {
   /** Opens a regular file for reading. Throws an IoError with the errno. */
   open(path: string, options: OpenOptions = {}): Vfd {
     const access = options.write === true ? fsConstants.O_RDWR : fsConstants.O_RDONLY;
-    const flags = access | (options.direct === true ? fsConstants.O_DIRECT : 0);
+    const flags =
+      access |
+      (options.direct === true ? fsConstants.O_DIRECT : 0) |
+      (options.dataSync === true ? fsConstants.O_DSYNC : 0);
     const fd = this.openKernel(path, flags);
     if (fd < 0) throw openError(path, -fd, options.direct === true);
     const stat = fstatSync(fd, { bigint: true });

@@ -1,0 +1,55 @@
+/** What can go wrong with the WAL's files. */
+import { constants as osConstants } from 'node:os';
+import { IoError, type PgaioErrorOptions } from './errors.js';
+import { errnoOf, getSystemErrorMessage, getSystemErrorName } from './system-errors.js';
+
+export type WalFileOperation = 'open' | 'write' | 'sync';
+
+/**
+ * The kernel refused to open, write or sync a segment of the WAL: `code` is `ERR_PGAIO_WAL_WRITE_ENOSPC` and the like.
+ * What was committed is not acknowledged, and may be found by recovery, or not. After a failed open or write the next
+ * commit tries again; after a failed sync none is accepted any more.
+ */
+export class WalFileError extends IoError {
+  override readonly name = 'WalFileError';
+  readonly operation: WalFileOperation;
+
+  constructor(operation: WalFileOperation, path: string, errno: number, cause?: unknown) {
+    super(
+      `ERR_PGAIO_WAL_${operation.toUpperCase()}_${getSystemErrorName(errno)}`,
+      `could not ${operation} WAL ${operation === 'open' ? 'file' : 'to'} "${path}": ${getSystemErrorMessage(errno)}`,
+      { path, errno, ...hintFor(operation, errno), ...(cause === undefined ? {} : { cause }) },
+    );
+    this.operation = operation;
+  }
+
+  /** Of what a call threw. What carries no errno is returned as it is. */
+  static of(operation: WalFileOperation, cause: unknown, path: string): Error {
+    if (cause instanceof WalFileError) return cause;
+    const errno = errnoOf(cause, 0);
+    if (errno !== 0) return new WalFileError(operation, path, errno, cause);
+    return cause instanceof Error ? cause : new Error(String(cause));
+  }
+}
+
+function hintFor(operation: WalFileOperation, errno: number): PgaioErrorOptions {
+  const { ENOSPC, EDQUOT, EACCES, EPERM, EROFS, ENOENT } = osConstants.errno;
+  if (operation === 'sync')
+    return {
+      hint: 'Restart, so that the WAL is recovered from what the disk really has; nothing is accepted until then.',
+    };
+  switch (errno) {
+    case ENOSPC:
+    case EDQUOT:
+      return { hint: 'Free disk space; the next commit tries again.' };
+    case EACCES:
+    case EPERM:
+      return { hint: 'Run as the user that owns the files.' };
+    case EROFS:
+      return { hint: 'The file system is mounted read-only.' };
+    case ENOENT:
+      return { hint: 'The WAL directory has gone; bring it back, and the next commit tries again.' };
+    default:
+      return { hint: 'Check the storage, and the kernel’s log.' };
+  }
+}

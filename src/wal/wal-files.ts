@@ -1,0 +1,128 @@
+/** The WAL's segment files, as one backend has them open; a missing one is made, filled with zeroes, and durable. */
+import {
+  closeSync,
+  constants as fsConstants,
+  existsSync,
+  fsyncSync,
+  linkSync,
+  openSync,
+  unlinkSync,
+  writeSync,
+} from 'node:fs';
+import { constants as osConstants } from 'node:os';
+import { join } from 'node:path';
+import { WalFileError } from '../base/wal-errors.js';
+import { errnoOf } from '../base/system-errors.js';
+import type { Vfd, VfdCache } from '../vfd/vfd.js';
+
+const ZEROES = new Uint8Array(1 << 20);
+/** Segments that stay open here: the one that is written, and its neighbours. */
+const OPEN_MAX = 3;
+
+export interface WalFilesOptions {
+  readonly directory: string;
+  readonly timeline: number;
+  readonly segmentSize: number;
+  /** Past the page cache. */
+  readonly direct: boolean;
+  /** O_DSYNC. */
+  readonly dataSync: boolean;
+}
+
+const hex = (value: number): string => value.toString(16).toUpperCase().padStart(8, '0');
+
+/** PostgreSQL's XLogFileName. */
+export function walFileName(timeline: number, segment: number, segmentSize: number): string {
+  const perId = 0x1_0000_0000 / segmentSize;
+  return hex(timeline) + hex(Math.floor(segment / perId)) + hex(segment % perId);
+}
+
+export class WalFiles {
+  readonly vfds: VfdCache;
+  readonly #options: WalFilesOptions;
+  readonly #slot: number;
+  /** By segment number, the last used last. */
+  readonly #open = new Map<number, Vfd>();
+
+  constructor(vfds: VfdCache, slot: number, options: WalFilesOptions) {
+    this.vfds = vfds;
+    this.#slot = slot;
+    this.#options = options;
+  }
+
+  path(segment: number): string {
+    const { directory, timeline, segmentSize } = this.#options;
+    return join(directory, walFileName(timeline, segment, segmentSize));
+  }
+
+  /** The segment's file with a kernel descriptor. Throws a WalFileError. */
+  open(segment: number): { vfd: Vfd; fd: number } {
+    const path = this.path(segment);
+    try {
+      let vfd = this.#open.get(segment);
+      if (vfd === undefined) {
+        if (!existsSync(path)) this.#make(path);
+        const { direct, dataSync } = this.#options;
+        vfd = this.vfds.open(path, { write: true, direct, dataSync });
+      }
+      this.#open.delete(segment);
+      this.#open.set(segment, vfd);
+      const fd = this.vfds.useOrThrow(vfd);
+      this.#closeOthers();
+      return { vfd, fd };
+    } catch (error) {
+      throw WalFileError.of('open', error, path);
+    }
+  }
+
+  #closeOthers(): void {
+    for (const [segment, vfd] of this.#open) {
+      if (this.#open.size <= OPEN_MAX) return;
+      this.#open.delete(segment);
+      this.vfds.close(vfd);
+    }
+  }
+
+  /**
+   * Under another name first, so that a segment is never seen that is not whole. Several threads may make the same one:
+   * the first link gives it its name, and the others throw theirs away. Zeroes are written, not only promised: a write
+   * into them then changes nothing but data.
+   */
+  #make(path: string): void {
+    const { directory, segmentSize } = this.#options;
+    const draft = join(directory, `xlogtemp.${process.pid}.${this.#slot}`);
+    const fd = openSync(draft, fsConstants.O_WRONLY | fsConstants.O_CREAT | fsConstants.O_TRUNC, 0o600);
+    try {
+      try {
+        for (let at = 0; at < segmentSize;)
+          at += writeSync(fd, ZEROES, 0, Math.min(ZEROES.length, segmentSize - at), at);
+        fsyncSync(fd);
+      } finally {
+        closeSync(fd);
+      }
+      try {
+        linkSync(draft, path);
+      } catch (error) {
+        if (errnoOf(error, 0) !== osConstants.errno.EEXIST) throw error;
+      }
+    } finally {
+      unlinkSync(draft);
+    }
+    syncDirectory(directory);
+  }
+
+  closeAll(): void {
+    for (const vfd of this.#open.values()) this.vfds.close(vfd);
+    this.#open.clear();
+  }
+}
+
+/** A file's name is durable when its directory is. */
+export function syncDirectory(path: string): void {
+  const fd = openSync(path, fsConstants.O_RDONLY);
+  try {
+    fsyncSync(fd);
+  } finally {
+    closeSync(fd);
+  }
+}

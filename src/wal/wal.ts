@@ -1,0 +1,173 @@
+/**
+ * The write-ahead log of an instance, as one backend uses it: inserts records, and makes them durable together with
+ * everybody else's. The positions and their rules are in wal-control.ts.
+ */
+import type { Aio } from '../aio/aio.js';
+import { HandleFlag } from '../aio/handle.js';
+import { CallbackId } from '../aio/ids.js';
+import { AioReturn } from '../aio/result.js';
+import type { Scope } from '../aio/scope.js';
+import { WalFileError } from '../base/wal-errors.js';
+import { PENDING, type Pending, type Step } from '../shmem/wait.js';
+import { pageStart, WAL_PAGE } from './geometry.js';
+import { logicalMessage, sealRecord } from './records.js';
+import type { WalBuffers } from './wal-buffers.js';
+import { WalTask, type WalControl } from './wal-control.js';
+import type { WalFiles } from './wal-files.js';
+import { setWalTarget } from './wal-target.js';
+
+export interface WalParts {
+  readonly aio: Aio;
+  readonly scope: Scope;
+  readonly control: WalControl;
+  readonly buffers: WalBuffers;
+  readonly files: WalFiles;
+  readonly timeline: number;
+  /** Number of the memory of the buffers, and where they begin in it. */
+  readonly memory: number;
+  readonly memoryOffset: number;
+}
+
+/** How long a thread looks away while another copies a record. */
+const COPY_MILLIS = 0.05;
+
+export class Wal {
+  readonly control: WalControl;
+  readonly #parts: WalParts;
+  /** Results nobody looks at: what became of a write is in the control words, for all. */
+  readonly #result = new AioReturn();
+
+  constructor(parts: WalParts) {
+    this.#parts = parts;
+    this.control = parts.control;
+  }
+
+  /** Up to here all is durable. */
+  get flushedUpTo(): number {
+    return this.control.flushed;
+  }
+
+  /**
+   * Appends a message, as pg_logical_emit_message does. Resolves with the LSN of its end once it is in the buffers, not
+   * durable yet: see `flush`.
+   */
+  append(prefix: string, payload: Uint8Array): Promise<number> {
+    return this.#parts.aio.waits.until(this.inserting(logicalMessage(prefix, payload)));
+  }
+
+  /** Appends a message, and resolves with the LSN of its end when it is durable. */
+  async commit(prefix: string, payload: Uint8Array): Promise<number> {
+    const end = await this.append(prefix, payload);
+    await this.flush(end);
+    return end;
+  }
+
+  /** Resolves when all up to `lsn` is durable. Rejects with a WalFileError. */
+  flush(lsn: number): Promise<void> {
+    return this.#parts.aio.waits.until(this.flushing(lsn));
+  }
+
+  /** As `commit`, blocking the thread. */
+  commitBlocking(prefix: string, payload: Uint8Array): number {
+    const { waits } = this.#parts.aio;
+    const end = waits.block(this.inserting(logicalMessage(prefix, payload)));
+    waits.block(this.flushing(end));
+    return end;
+  }
+
+  // --- inserting ---------------------------------------------------------------------------------
+
+  /** Step: inserts a record whose place and checksum are still to be filled in; returns the LSN of its end. */
+  inserting(record: Uint8Array): Step<number> {
+    const { control, buffers } = this.#parts;
+    let room: Step<void> | null = null;
+    return () => {
+      for (;;) {
+        if (room !== null) {
+          if (room() === PENDING) return PENDING;
+          room = null;
+        }
+        if (control.reserve(record.length, (page) => buffers.clear(page))) break;
+        room = this.flushing(control.roomAfter(record.length));
+      }
+      const { start, end, previous } = control;
+      sealRecord(record, previous);
+      buffers.copy(record, start);
+      control.inserted();
+      return end;
+    };
+  }
+
+  // --- flushing ----------------------------------------------------------------------------------
+
+  /** Step: until all up to `want` is durable. Does what is to be done for that and nobody else does. */
+  flushing(want: number): Step<void> {
+    const { control } = this;
+    const failures = control.writeFailures;
+    return () => {
+      for (;;) {
+        if (control.flushed >= want) return;
+        this.#throwFailure(want, failures);
+        if (control.completeUpTo() < want) {
+          control.waitForCopy(COPY_MILLIS);
+          continue;
+        }
+        if (this.#advance(want) === PENDING) return PENDING;
+      }
+    };
+  }
+
+  #throwFailure(want: number, failures: number): void {
+    const { control } = this;
+    const { files } = this.#parts;
+    const path = files.path(Math.floor((want - 1) / control.shape.segmentSize));
+    if (control.syncErrno !== 0) throw new WalFileError('sync', path, control.syncErrno);
+    if (control.writeFailures !== failures) throw new WalFileError('write', path, control.writeErrno);
+  }
+
+  /** One thing of what is to be done, or a wait for what is being done. */
+  #advance(want: number): true | Pending {
+    const { aio, scope, files } = this.#parts;
+    const { control } = this;
+    const task = control.next(want, -1, 0);
+    if (task === WalTask.NONE) return true;
+    if (task === WalTask.WAIT)
+      return aio.waitFor(control.ioHandle, control.ioGeneration) === PENDING ? PENDING : true;
+    // What may fail or wait comes before the task is taken: opening the file, and a handle.
+    const segment = Math.floor(control.taskStart / control.shape.segmentSize);
+    const file = files.open(segment);
+    const io = aio.acquire(scope, this.#result);
+    if (io === PENDING) return PENDING;
+    const taken = control.next(want, io.index, io.generation);
+    const isOurs = taken === WalTask.WRITE || taken === WalTask.SYNC;
+    if (!isOurs || Math.floor(control.taskStart / control.shape.segmentSize) !== segment) {
+      if (isOurs) control.giveBack(taken, io.index, io.generation);
+      aio.release(io);
+      return true;
+    }
+    const { timeline } = this.#parts;
+    const { taskStart, taskEnd, flight } = control;
+    if (taken === WalTask.SYNC) {
+      setWalTarget(io, CallbackId.WAL_SYNC, file.vfd, timeline, taskEnd, 0);
+      io.setFlag(HandleFlag.DATA_ONLY);
+      aio.startFsync(io, file.fd);
+      return true;
+    }
+    setWalTarget(io, CallbackId.WAL_WRITEV, file.vfd, timeline, taskStart, flight);
+    io.setMemory(this.#parts.memory);
+    this.#appendPages(taskStart, pageStart(taskEnd - 1) + WAL_PAGE, (offset, length) => {
+      io.appendIov(offset, length);
+    });
+    aio.startWritev(io, file.fd, taskStart % control.shape.segmentSize);
+    return true;
+  }
+
+  /** Whole pages, as at most two pieces of the ring. */
+  #appendPages(start: number, end: number, append: (offset: number, length: number) => void): void {
+    const { buffers, memoryOffset } = this.#parts;
+    const first = buffers.offset(start);
+    const length = Math.min(end - start, buffers.size - first);
+    append(memoryOffset + first, length);
+    if (length < end - start) append(memoryOffset, end - start - length);
+  }
+}

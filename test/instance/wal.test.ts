@@ -1,0 +1,157 @@
+/** The WAL: what is inserted by many, flushed together, and found again in PostgreSQL's format. */
+import assert from 'node:assert/strict';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { constants, tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { describe, it } from 'node:test';
+import type { WalSettings } from '../../src/base/settings.js';
+import type { Backend } from '../../src/instance/backend.js';
+import type { Wal } from '../../src/wal/wal.js';
+import { holdIo, Injection } from '../../testing/injection.js';
+import { forEachMethod, withRig, type Rig } from '../../testing/instances.js';
+import { seededRandom } from '../../testing/random.js';
+import { walMessages } from '../../testing/wal-records.js';
+
+const { ENOSPC, EIO } = constants.errno;
+const MB = 1 << 20;
+
+function walOf(backend: Backend): Wal {
+  assert.ok(backend.wal);
+  return backend.wal;
+}
+
+forEachMethod((ioMethod) => {
+  const injection = new Injection();
+
+  async function withWal(
+    settings: Partial<WalSettings>,
+    body: (rig: Rig, directory: string) => Promise<void>,
+  ): Promise<void> {
+    const directory = mkdtempSync(join(tmpdir(), 'pgaio-wal-'));
+    try {
+      const wal = { directory, segmentSize: MB, buffers: 128 * 1024, ...settings };
+      await withRig({ ioMethod, injection: injection.url, wal }, (rig) => body(rig, directory));
+    } finally {
+      injection.disarm('beforeSharedCompletion');
+      rmSync(directory, { recursive: true });
+    }
+  }
+
+  for (const syncMethod of ['fdatasync', 'open_datasync'] as const) {
+    for (const direct of [false, true]) {
+      describe(`${syncMethod}${direct ? ', direct' : ''}`, () => {
+        it('what is committed by several at once is there, once, whole, and in the order of its LSNs', async () => {
+          await withWal({ syncMethod, direct }, async (rig, directory) => {
+            const other = await rig.attach();
+            const random = seededRandom(5);
+            const committed: { end: number; text: string }[] = [];
+            const committer = async (wal: Wal, name: string): Promise<void> => {
+              for (let round = 0; round < 20; round++) {
+                // Also records that fill pages to the byte, and that go over several.
+                const bytes = random.pick([0, 1, 100, 203, 204, 205, 4000, 8192, 8192 - 24 - 53, 30_000]);
+                const payload = Buffer.alloc(bytes, `${name}${round}.`);
+                const end = await wal.commit(name, payload);
+                assert.ok(wal.flushedUpTo >= end);
+                committed.push({ end, text: `${name} ${payload.toString()}` });
+              }
+            };
+            await Promise.all(
+              [rig.backend, other].flatMap((backend, at) =>
+                [1, 2, 3, 4].map((lane) => committer(walOf(backend), `b${at}l${lane}`)),
+              ),
+            );
+            const found = walMessages(directory, MB).map(({ end, prefix, payload }) => ({
+              end,
+              text: `${prefix} ${payload.toString()}`,
+            }));
+            assert.deepEqual(
+              found,
+              committed.sort((one, two) => one.end - two.end),
+            );
+            assert.equal(found.length, 160);
+          });
+        });
+      });
+    }
+  }
+
+  it('who only flushes makes durable what others have inserted', async () => {
+    await withWal({}, async (rig, directory) => {
+      const end = await walOf(rig.backend).append('a', Buffer.from('one'));
+      const other = walOf(await rig.attach());
+      assert.ok(other.flushedUpTo < end);
+      await other.flush(end);
+      assert.ok(walOf(rig.backend).flushedUpTo >= end);
+      assert.deepEqual(
+        walMessages(directory, MB).map(({ payload }) => payload.toString()),
+        ['one'],
+      );
+    });
+  });
+
+  it('a full disk: nothing is acknowledged, and the next commit brings it all', async () => {
+    await withWal({ syncMethod: 'open_datasync' }, async (rig, directory) => {
+      const wal = walOf(rig.backend);
+      await wal.commit('a', Buffer.from('one'));
+      injection.answer(-ENOSPC, { times: 1 });
+      await assert.rejects(wal.commit('a', Buffer.from('two')), {
+        name: 'WalFileError',
+        code: 'ERR_PGAIO_WAL_WRITE_ENOSPC',
+        operation: 'write',
+        path: join(directory, '000000010000000000000001'),
+      });
+      await wal.commit('a', Buffer.from('three'));
+      assert.deepEqual(
+        walMessages(directory, MB).map(({ payload }) => payload.toString()),
+        ['one', 'two', 'three'],
+      );
+    });
+  });
+
+  it('a failed fsync is final', async () => {
+    await withWal({ syncMethod: 'fdatasync' }, async (rig) => {
+      const wal = walOf(rig.backend);
+      const end = await wal.append('a', Buffer.from('one'));
+      const { aio } = rig.backend;
+      aio.startFsync = (io, fd) => {
+        injection.answer(-EIO, { times: 1 });
+        Reflect.deleteProperty(aio, 'startFsync');
+        aio.startFsync(io, fd);
+      };
+      await assert.rejects(wal.flush(end), { code: 'ERR_PGAIO_WAL_SYNC_EIO', operation: 'sync' });
+      for (let again = 0; again < 2; again++)
+        await assert.rejects(wal.commit('a', Buffer.from('two')), { code: 'ERR_PGAIO_WAL_SYNC_EIO' });
+      assert.ok(wal.flushedUpTo < end);
+    });
+  });
+
+  it('a short write is written again', async () => {
+    await withWal({ syncMethod: 'open_datasync' }, async (rig, directory) => {
+      injection.answer(4096, { times: 1 });
+      await walOf(rig.backend).commit('a', Buffer.alloc(20_000, 65));
+      assert.deepEqual(
+        walMessages(directory, MB).map(({ payload }) => payload.length),
+        [20_000],
+      );
+    });
+  });
+
+  it(
+    'a commit waits for the write that another has begun, and goes on when that is over',
+    { skip: ioMethod === 'sync' },
+    async () => {
+      await withWal({ syncMethod: 'open_datasync' }, async (rig) => {
+        const other = walOf(await rig.attach());
+        const hold = holdIo(injection, rig.backend, 'beforeSharedCompletion');
+        const first = walOf(rig.backend).commit('a', Buffer.from('one'));
+        await hold.arrived();
+        let isOver = false;
+        const second = other.commit('b', Buffer.from('two')).then(() => (isOver = true));
+        for (let turn = 0; turn < 20; turn++) await new Promise(setImmediate);
+        assert.ok(!isOver, 'the page of the first is in flight');
+        hold.release();
+        await Promise.all([first, second]);
+      });
+    },
+  );
+});
