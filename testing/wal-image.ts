@@ -24,8 +24,11 @@ export class WalImage {
   position: Lsn;
   #prev: Lsn = 0;
 
-  constructor(start: Lsn = SEGMENT_SIZE) {
+  readonly segmentSize: number;
+
+  constructor(start: Lsn = SEGMENT_SIZE, segmentSize: number = SEGMENT_SIZE) {
     this.position = start;
+    this.segmentSize = segmentSize;
   }
 
   /** The last record; there must be one. */
@@ -67,7 +70,7 @@ export class WalImage {
   /** The rest of the segment stays zero. */
   switchSegment(): PlacedRecord {
     const record = this.append({ resourceManager: 0, info: 0x40 });
-    this.position = Math.ceil(this.position / SEGMENT_SIZE) * SEGMENT_SIZE;
+    this.position = Math.ceil(this.position / this.segmentSize) * this.segmentSize;
     this.records.pop();
     return this.#remember(record.lsn, record.bytes);
   }
@@ -83,7 +86,7 @@ export class WalImage {
     for (let at = 0; at < bytes.length;) {
       this.#beginPage(total - at);
       const take = Math.min(bytes.length - at, WAL_PAGE_SIZE - (this.position % WAL_PAGE_SIZE));
-      const inSegment = this.position % SEGMENT_SIZE;
+      const inSegment = this.position % this.segmentSize;
       this.#segmentOf(this.position).set(bytes.subarray(at, at + take), inSegment);
       at += take;
       this.position += take;
@@ -94,11 +97,11 @@ export class WalImage {
   #beginPage(remaining: number, more: Partial<PageHeaderFields> = {}): void {
     if (this.position % WAL_PAGE_SIZE !== 0) return;
     const view = new DataView(this.#segmentOf(this.position).buffer);
-    const inSegment = this.position % SEGMENT_SIZE;
+    const inSegment = this.position % this.segmentSize;
     this.position += encodePageHeader(view, inSegment, {
       timeline: 1,
       address: this.position,
-      segmentSize: SEGMENT_SIZE,
+      segmentSize: this.segmentSize,
       systemIdentifier: SYSTEM_IDENTIFIER,
       remainingLength: remaining,
       ...more,
@@ -106,20 +109,20 @@ export class WalImage {
   }
 
   #segmentOf(lsn: Lsn): Uint8Array<ArrayBuffer> {
-    const number = segmentOf(lsn, SEGMENT_SIZE);
-    const segment = this.segments.get(number) ?? new Uint8Array(SEGMENT_SIZE);
+    const number = segmentOf(lsn, this.segmentSize);
+    const segment = this.segments.get(number) ?? new Uint8Array(this.segmentSize);
     this.segments.set(number, segment);
     return segment;
   }
 
   flip(lsn: Lsn, bit = 0): void {
-    this.#segmentOf(lsn)[lsn % SEGMENT_SIZE]! ^= 1 << bit;
+    this.#segmentOf(lsn)[lsn % this.segmentSize]! ^= 1 << bit;
   }
 }
 
 /** Chunks of drawn sizes in one memory, each overwritten by the next one; every other call finds it still in flight. */
 export class MemorySource implements WalSource {
-  readonly segmentSize: number = SEGMENT_SIZE;
+  readonly segmentSize: number;
   readonly timeline: number = 1;
   end: SourceEnd = 'missing-segment';
   readonly #image: WalImage;
@@ -132,20 +135,21 @@ export class MemorySource implements WalSource {
 
   constructor(image: WalImage, start: Lsn, random: Random) {
     this.#image = image;
+    this.segmentSize = image.segmentSize;
     this.#random = random;
     this.#start = start - (start % WAL_PAGE_SIZE);
-    this.#lsn = start - (start % SEGMENT_SIZE);
+    this.#lsn = start - (start % this.segmentSize);
   }
 
   next(): WalChunk | null | Pending {
     this.#inFlight = !this.#inFlight;
     if (!this.#inFlight) return PENDING;
     const lsn = this.#lsn;
-    const segment = this.#image.segments.get(segmentOf(lsn, SEGMENT_SIZE));
+    const segment = this.#image.segments.get(segmentOf(lsn, this.segmentSize));
     if (segment === undefined) return null;
-    const inSegment = lsn % SEGMENT_SIZE;
+    const inSegment = lsn % this.segmentSize;
     const pages = this.#begun ? 1 + this.#random.below(8) : 1;
-    const expected = Math.min(pages * WAL_PAGE_SIZE, SEGMENT_SIZE - inSegment);
+    const expected = Math.min(pages * WAL_PAGE_SIZE, this.segmentSize - inSegment);
     const start = this.#random.below(32) * 8;
     const bytes = segment.subarray(inSegment, inSegment + expected);
     this.#memory.fill(0xff);

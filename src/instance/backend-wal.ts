@@ -1,11 +1,13 @@
 /** A backend's part of its instance's write-ahead log. */
+import type { Aio } from '../aio/aio.js';
+import type { Scope } from '../aio/scope.js';
 import { Wal } from '../wal/wal.js';
 import { WalBuffers } from '../wal/wal-buffers.js';
 import { WalFiles } from '../wal/wal-files.js';
-import type { Backend } from './backend.js';
+import type { ThreadParts } from './thread-parts.js';
 
 /** Null for an instance without one. */
-export function walOf({ aio, rootScope, parts }: Pick<Backend, 'aio' | 'rootScope' | 'parts'>): Wal | null {
+export function walOf(aio: Aio, scope: Scope, parts: ThreadParts): Wal | null {
   const { memory, wal: control, vfds, slot } = parts;
   const { wal: settings } = memory.handle.settings;
   if (control === null || settings === null) return null;
@@ -16,7 +18,7 @@ export function walOf({ aio, rootScope, parts }: Pick<Backend, 'aio' | 'rootScop
   const systemIdentifier = BigInt(settings.systemIdentifier);
   return new Wal({
     aio,
-    scope: rootScope,
+    scope,
     control,
     buffers: new WalBuffers(bytes, { timeline, systemIdentifier, segmentSize }),
     files: new WalFiles(vfds, slot, {

@@ -108,9 +108,8 @@ export class Backend {
     });
     this.zeroDamagedPages = settings.zeroDamagedPages;
     this.ignoreChecksumFailure = settings.ignoreChecksumFailure;
-    const directories = new DataDirectories(memory.slots, slot, memory.plan.directories);
-    this.#directories = directories;
-    this.#smgr = new StorageManager(this.aio, vfds, directories, settings.debugIoDirect);
+    this.#directories = new DataDirectories(memory.slots, slot, memory.plan.directories);
+    this.#smgr = new StorageManager(this.aio, vfds, this.#directories, settings.debugIoDirect);
     this.files = {
       aio: this.aio,
       vfds,
@@ -119,7 +118,7 @@ export class Backend {
       bytes: bytes.at(-1) as Uint8Array<SharedArrayBuffer>,
       scope: this.rootScope,
     };
-    this.wal = walOf(this);
+    this.wal = walOf(this.aio, this.rootScope, this.parts);
     if (!isMainThread) process.once('exit', this.#onExit);
   }
 

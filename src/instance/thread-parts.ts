@@ -150,5 +150,7 @@ function walControl({ handle, plan, slots }: AttachedMemory, slot: number): WalC
     writesAreDurable: wal.syncMethod === 'open_datasync',
   };
   const handles = new HandleTable(slots, plan.handles);
-  return new WalControl(slots, slot, plan.wal, shape, (index, generation) => handles.isDone(index, generation));
+  return new WalControl(slots, slot, plan.wal, shape, (index, generation) =>
+    handles.isDone(index, generation),
+  );
 }

@@ -37,7 +37,9 @@ import type { SegmentPlan } from '../shmem/segment.js';
 import type { Slots } from '../shmem/slots.js';
 import { lockSpin, unlockSpin } from '../shmem/spin-lock.js';
 import type { SharedWords } from '../shmem/words.js';
-import { afterHeader, alignUp, endOfContent, pageStart, WAL_PAGE } from './geometry.js';
+import { afterHeader, endOfContent, pageStart } from './geometry.js';
+import { WAL_PAGE_SIZE } from './page-header.js';
+import { alignRecord } from './record-format.js';
 
 const Layout = declareLayout(
   'WalControl',
@@ -189,8 +191,8 @@ export class WalControl {
     lockSpin(this.#slots, this.#control + AT.insertLock, this.#slot);
     const reserved = this.#get(AT.reserved);
     const start = afterHeader(reserved, segmentSize);
-    const end = alignUp(endOfContent(start, bytes, segmentSize));
-    const fits = pageStart(end - 1) + WAL_PAGE - pageStart(this.#get(AT.written)) <= bufferBytes;
+    const end = alignRecord(endOfContent(start, bytes, segmentSize));
+    const fits = pageStart(end - 1) + WAL_PAGE_SIZE - pageStart(this.#get(AT.written)) <= bufferBytes;
     if (fits) {
       if (pageStart(end - 1) >= reserved) enterPage(pageStart(end - 1));
       this.start = start;
@@ -210,7 +212,7 @@ export class WalControl {
   roomAfter(bytes: number): number {
     const { segmentSize, bufferBytes } = this.shape;
     const end = endOfContent(afterHeader(this.reserved, segmentSize), bytes, segmentSize);
-    return pageStart(alignUp(end) - 1) + WAL_PAGE - bufferBytes;
+    return pageStart(alignRecord(end) - 1) + WAL_PAGE_SIZE - bufferBytes;
   }
 
   /** Looks away for a moment, while others copy records. Throws when the instance has crashed. */

@@ -14,6 +14,7 @@ import { join } from 'node:path';
 import { WalFileError } from '../base/wal-errors.js';
 import { errnoOf } from '../base/system-errors.js';
 import type { Vfd, VfdCache } from '../vfd/vfd.js';
+import { segmentFileName } from './segments.js';
 
 const ZEROES = new Uint8Array(1 << 20);
 /** Segments that stay open here: the one that is written, and its neighbours. */
@@ -27,14 +28,6 @@ export interface WalFilesOptions {
   readonly direct: boolean;
   /** O_DSYNC. */
   readonly dataSync: boolean;
-}
-
-const hex = (value: number): string => value.toString(16).toUpperCase().padStart(8, '0');
-
-/** PostgreSQL's XLogFileName. */
-export function walFileName(timeline: number, segment: number, segmentSize: number): string {
-  const perId = 0x1_0000_0000 / segmentSize;
-  return hex(timeline) + hex(Math.floor(segment / perId)) + hex(segment % perId);
 }
 
 export class WalFiles {
@@ -52,7 +45,7 @@ export class WalFiles {
 
   path(segment: number): string {
     const { directory, timeline, segmentSize } = this.#options;
-    return join(directory, walFileName(timeline, segment, segmentSize));
+    return join(directory, segmentFileName(timeline, segment, segmentSize));
   }
 
   /** The segment's file with a kernel descriptor. Throws a WalFileError. */

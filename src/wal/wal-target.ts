@@ -11,15 +11,11 @@ import type { FileTable } from '../vfd/file-table.js';
 import { holdingEntry, identifyFile, reopenFile } from '../vfd/file-target.js';
 import type { ReopenCache } from '../vfd/reopen.js';
 import type { Vfd } from '../vfd/vfd.js';
+import { formatLsn } from './lsn.js';
 import type { WalControl } from './wal-control.js';
 
 /** Words of the target's data, behind the file table's two. */
 export const WalWord = { TIMELINE: 2, LSN_LOW: 3, LSN_HIGH: 4, FLIGHT: 5 } as const;
-
-export function formatLsn(low: number, high: number): string {
-  const hex = (word: number): string => (word >>> 0).toString(16).toUpperCase();
-  return `${hex(high)}/${hex(low).padStart(8, '0')}`;
-}
 
 /** Makes the WAL target of a handle, for a write from `lsn` on, or for a sync up to there. */
 export function setWalTarget(
@@ -43,8 +39,9 @@ export function walTarget(reopens: ReopenCache): AioTarget {
     name: 'wal',
     callback: CallbackId.WAL_WRITEV,
     describe: (data) => {
-      const lsn = formatLsn(data[WalWord.LSN_LOW] as number, data[WalWord.LSN_HIGH] as number);
-      return `timeline ${data[WalWord.TIMELINE] as number}, ${lsn}`;
+      const low = (data[WalWord.LSN_LOW] as number) >>> 0;
+      const lsn = (data[WalWord.LSN_HIGH] as number) * 0x1_0000_0000 + low;
+      return `timeline ${data[WalWord.TIMELINE] as number}, ${formatLsn(lsn)}`;
     },
     reopen: (io) => reopenFile(io, reopens),
   };

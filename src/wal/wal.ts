@@ -9,8 +9,10 @@ import { AioReturn } from '../aio/result.js';
 import type { Scope } from '../aio/scope.js';
 import { WalFileError } from '../base/wal-errors.js';
 import { PENDING, type Pending, type Step } from '../shmem/wait.js';
-import { pageStart, WAL_PAGE } from './geometry.js';
-import { logicalMessage, sealRecord } from './records.js';
+import { sealRecord } from './encode-record.js';
+import { pageStart } from './geometry.js';
+import { logicalMessage } from './logical-message.js';
+import { WAL_PAGE_SIZE } from './page-header.js';
 import type { WalBuffers } from './wal-buffers.js';
 import { WalTask, type WalControl } from './wal-control.js';
 import type { WalFiles } from './wal-files.js';
@@ -155,7 +157,7 @@ export class Wal {
     }
     setWalTarget(io, CallbackId.WAL_WRITEV, file.vfd, timeline, taskStart, flight);
     io.setMemory(this.#parts.memory);
-    this.#appendPages(taskStart, pageStart(taskEnd - 1) + WAL_PAGE, (offset, length) => {
+    this.#appendPages(taskStart, pageStart(taskEnd - 1) + WAL_PAGE_SIZE, (offset, length) => {
       io.appendIov(offset, length);
     });
     aio.startWritev(io, file.fd, taskStart % control.shape.segmentSize);
