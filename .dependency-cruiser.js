@@ -8,7 +8,8 @@ const rows = [
   ['vfd'],
   ['smgr', 'wal'],
   ['buffer'],
-  ['read-stream', 'checkpoint'],
+  ['read-stream'],
+  ['recovery'],
   ['instance'],
   ['cli'],
 ];

@@ -10,7 +10,7 @@ import {
   tablespaceVersionDirectory,
   wasShutDown,
   type ControlFileProblem,
-} from '../../src/cli/verify/cluster/control-file.js';
+} from '../../src/recovery/control-file.js';
 import { controlFixture, FIELD, patchedControlFile, type ControlFixture } from './control-files.js';
 
 function refused(problem: ControlFileProblem, message: RegExp): (error: unknown) => boolean {

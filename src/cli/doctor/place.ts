@@ -3,7 +3,7 @@ import { accessSync, constants as fsConstants, statfsSync, statSync, type StatsF
 import { join } from 'node:path';
 import { PgaioError } from '../../base/errors.js';
 import { problemFrom } from '../verify/cluster/scan-roots.js';
-import { readControlFile } from '../verify/cluster/control-file.js';
+import { readControlFile } from '../../recovery/control-file.js';
 import { formatBytes } from '../output/format.js';
 import { ok, problem, warning, type Check } from './check.js';
 import { fileSystemKind, type FileSystemKind } from './file-systems.js';

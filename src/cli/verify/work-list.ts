@@ -4,7 +4,7 @@
  */
 import { DIRECT_ALIGNMENT } from './job/block-reader.js';
 import type { ScanRange } from './job/protocol.js';
-import { wasShutDown } from './cluster/control-file.js';
+import { wasShutDown } from '../../recovery/control-file.js';
 import type { RelationFile } from './cluster/relation-files.js';
 import type { ScannedCluster } from './cluster/scan-roots.js';
 

@@ -10,7 +10,7 @@ import type { Lsn } from '../../wal/lsn.js';
 import type { WalRecord } from '../../wal/record.js';
 import type { WalEnd } from '../../wal/reader-end.js';
 import { WalReader } from '../../wal/wal-reader.js';
-import { CHUNK_BYTES, DEPTH, SegmentStream } from './segment-stream.js';
+import { CHUNK_BYTES, DEPTH, SegmentStream } from '../../recovery/segment-stream.js';
 import type { WalFiles } from './wal-files.js';
 
 export interface DumpOptions {

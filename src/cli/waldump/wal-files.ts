@@ -17,7 +17,7 @@ import {
   segmentOf,
   type SegmentName,
 } from '../../wal/segments.js';
-import { readControlFile } from '../verify/cluster/control-file.js';
+import { readControlFile } from '../../recovery/control-file.js';
 import { problemFrom } from '../verify/cluster/scan-roots.js';
 
 export interface WalFiles {

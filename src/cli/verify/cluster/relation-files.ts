@@ -12,7 +12,7 @@ import { lstatSync, statSync, type Dirent } from 'node:fs';
 import { opendir, realpath, stat } from 'node:fs/promises';
 import { basename, dirname, relative } from 'node:path';
 import { assert } from '../../../base/assert.js';
-import { tablespaceVersionDirectory } from './control-file.js';
+import { tablespaceVersionDirectory } from '../../../recovery/control-file.js';
 import {
   holdsNoPages,
   isRelationFileName,

@@ -15,7 +15,7 @@ import {
   readControlFile,
   tablespaceVersionDirectory,
   type ControlFile,
-} from './control-file.js';
+} from '../../../recovery/control-file.js';
 import { holdsNoPages, isRelationFileName } from './file-names.js';
 
 /** How the files of a scan are to be read. One object per data directory, so it can be compared by identity. */

@@ -1,13 +1,13 @@
 /** The bytes of segment files, through a stream that looks ahead across them: the next chunks are in flight while records are decoded. */
 import { constants } from 'node:os';
-import { IoError } from '../../base/errors.js';
-import { FileStream, type FileChunk, type FileRange } from '../../read-stream/file-stream.js';
-import { PENDING, type Pending } from '../../shmem/wait.js';
-import type { File, FileContext } from '../../vfd/file.js';
-import type { Lsn } from '../../wal/lsn.js';
-import { WAL_PAGE_SIZE } from '../../wal/page-header.js';
-import { segmentOf } from '../../wal/segments.js';
-import type { SourceEnd, WalChunk, WalSource } from '../../wal/source.js';
+import { IoError } from '../base/errors.js';
+import { FileStream, type FileChunk, type FileRange } from '../read-stream/file-stream.js';
+import { PENDING, type Pending } from '../shmem/wait.js';
+import type { File, FileContext } from '../vfd/file.js';
+import type { Lsn } from '../wal/lsn.js';
+import { WAL_PAGE_SIZE } from '../wal/page-header.js';
+import { segmentOf } from '../wal/segments.js';
+import type { SourceEnd, WalChunk, WalSource } from '../wal/source.js';
 
 export interface SegmentStreamOptions {
   readonly segmentSize: number;

@@ -9,9 +9,9 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
-import { crc32c } from '../../../base/crc32c.js';
-import { PgaioError, type PgaioErrorOptions } from '../../../base/errors.js';
-import { BLOCK_SIZES } from '../../../page/page-header.js';
+import { crc32c } from '../base/crc32c.js';
+import { PgaioError, type PgaioErrorOptions } from '../base/errors.js';
+import { BLOCK_SIZES } from '../page/page-header.js';
 
 /** `DBState`, in its order. */
 const CLUSTER_STATES = [
