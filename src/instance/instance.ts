@@ -120,7 +120,7 @@ function initializeMemory(memory: AttachedMemory, modules: LoadedModules, log: L
   // The fingerprint is of this thread's registry, so it takes a thread's parts to compute it.
   const parts = new ThreadParts(memory, slots.supervisorSlot, modules, log);
   // A new WAL begins with its second segment, as initdb's does: LSN 0 is none.
-  if (settings.wal !== null) parts.wal?.initialize(settings.wal.segmentSize, 0);
+  if (settings.wal !== null) parts.wal?.initialize(settings.wal.segmentSize, 0, 0);
   memory.header.initialize(memory.layout, parts.fingerprint);
 }
 

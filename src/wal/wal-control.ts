@@ -9,9 +9,12 @@
  * of it, one thing at a time, and what it has done is in shared memory, for all.
  *
  * Who writes which word, and what orders it:
- *   insertLock    spin lock of the two that follow
+ *   insertLock    spin lock of the four that follow
  *   reserved      its holder: the end of the last record that has space. Read without the lock.
  *   previous      its holder: where that record starts
+ *   redo          its holder: where the redo of the latest checkpoint begins. Whoever has space for a record behind it
+ *                 knows that page changes need images of pages that were not changed since
+ *   isClosed      its holder: the last record of this instance has its space
  *   inserting     one for each slot. Its own thread: where its record starts, before `reserved` covers it, so that who
  *                 sees the space taken sees by whom; IDLE again when the record is copied, which publishes its bytes
  *   writeLock     spin lock of all that follow
@@ -32,12 +35,14 @@
  * would be a hole that ends the WAL for recovery, with acknowledged records behind it.
  */
 import { assert } from '../base/assert.js';
+import { ClosedError } from '../base/errors.js';
 import { CACHE_LINE_WORDS, declareLayout } from '../shmem/layout.js';
 import type { SegmentPlan } from '../shmem/segment.js';
 import type { Slots } from '../shmem/slots.js';
 import { lockSpin, unlockSpin } from '../shmem/spin-lock.js';
 import type { SharedWords } from '../shmem/words.js';
 import { afterHeader, endOfContent, pageStart } from './geometry.js';
+import type { Lsn } from './lsn.js';
 import { WAL_PAGE_SIZE } from './page-header.js';
 import { alignRecord } from './record-format.js';
 
@@ -46,8 +51,10 @@ const Layout = declareLayout(
   {
     reserved: 2,
     previous: 2,
+    redo: 2,
     insertLock: 1,
-    insertPad: CACHE_LINE_WORDS - 5,
+    isClosed: 1,
+    insertPad: CACHE_LINE_WORDS - 8,
     issued: 2,
     written: 2,
     flushed: 2,
@@ -93,6 +100,20 @@ export interface WalShape {
   /** Whether a write that is over is durable: open_datasync. */
   readonly writesAreDurable: boolean;
 }
+
+export interface ReserveOptions {
+  /** Of the pages that the record changes without an image: the oldest page LSN. Default: there are none. */
+  readonly oldestPageLsn?: Lsn;
+  /** The record is where redo begins. */
+  readonly isRedo?: boolean;
+  /** No other comes after it. */
+  readonly isLast?: boolean;
+}
+const PLAIN: ReserveOptions = {};
+
+/** FULL: of what is not written yet. STALE: a checkpoint has begun, and a page needs an image now. */
+export const Reserved = { DONE: 0, FULL: 1, STALE: 2 } as const;
+export type Reserved = (typeof Reserved)[keyof typeof Reserved];
 
 /** What is to be done next for a place in the WAL to become durable; the fields of WalControl say the rest. */
 export const WalTask = { NONE: 0, WRITE: 1, SYNC: 2, WAIT: 3 } as const;
@@ -145,8 +166,12 @@ export class WalControl {
     this.#control = region.control;
   }
 
-  /** By the creator, before anybody else attaches: all up to `end` is durable, and the last record starts at `previous`. */
-  initialize(end: number, previous: number): void {
+  /**
+   * By the creator, before anybody else attaches: all up to `end` is durable, the last record starts at `previous`, and redo
+   * begins at `redo`.
+   */
+  initialize(end: Lsn, previous: Lsn, redo: Lsn): void {
+    this.#set(AT.redo, redo);
     for (const field of ['reserved', 'issued', 'written', 'flushed'] as const) this.#set(AT[field], end);
     this.#set(AT.previous, previous);
     for (let slot = 0; slot < this.#region.slots; slot++) this.#words.storeWide(this.#inserting(slot), IDLE);
@@ -179,21 +204,26 @@ export class WalControl {
   // --- inserting ---------------------------------------------------------------------------------
 
   /**
-   * Space for a record of so many bytes; false when the buffers are full of what is not written yet. What the fields
+   * Space for a record of so many bytes. What the fields
    * `start`, `end` and `previous` then say is this thread's until `inserted`: nobody else writes there, and nobody
    * takes it for complete. `enterPage` gets each page that the record is the first to reach, but those that it
    * fills: what is left there of the page that had the memory before must be gone before anybody else's record
    * comes into the page, so it runs under the lock.
    */
-  reserve(bytes: number, enterPage: (page: number) => void): boolean {
+  reserve(bytes: number, enterPage: (page: Lsn) => void, options: ReserveOptions = PLAIN): Reserved {
     const { segmentSize, bufferBytes } = this.shape;
     const words = this.#words;
     lockSpin(this.#slots, this.#control + AT.insertLock, this.#slot);
+    if (this.#word(AT.isClosed) !== 0) {
+      unlockSpin(this.#slots, this.#control + AT.insertLock, this.#slot);
+      throw new ClosedError('the WAL');
+    }
+    const isStale = (options.oldestPageLsn ?? Infinity) <= this.#get(AT.redo);
     const reserved = this.#get(AT.reserved);
     const start = afterHeader(reserved, segmentSize);
     const end = alignRecord(endOfContent(start, bytes, segmentSize));
     const fits = pageStart(end - 1) + WAL_PAGE_SIZE - pageStart(this.#get(AT.written)) <= bufferBytes;
-    if (fits) {
+    if (fits && !isStale) {
       if (pageStart(end - 1) >= reserved) enterPage(pageStart(end - 1));
       this.start = start;
       this.end = end;
@@ -203,9 +233,17 @@ export class WalControl {
       words.storeWide(this.#inserting(this.#slot), reserved);
       this.#set(AT.previous, start);
       this.#set(AT.reserved, end);
+      if (options.isRedo === true) this.#set(AT.redo, start);
+      if (options.isLast === true) this.#setWord(AT.isClosed, 1);
     }
     unlockSpin(this.#slots, this.#control + AT.insertLock, this.#slot);
-    return fits;
+    if (isStale) return Reserved.STALE;
+    return fits ? Reserved.DONE : Reserved.FULL;
+  }
+
+  /** Where redo begins. A change of a page that was last changed before needs an image of it. */
+  get redo(): Lsn {
+    return this.#get(AT.redo);
   }
 
   /** How far the WAL must be written for `reserve` to have space, as things stand. */

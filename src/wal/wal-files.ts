@@ -54,7 +54,7 @@ export class WalFiles {
     try {
       let vfd = this.#open.get(segment);
       if (vfd === undefined) {
-        if (!existsSync(path)) this.#make(path);
+        if (!existsSync(path)) this.make(segment);
         const { direct, dataSync } = this.#options;
         vfd = this.vfds.open(path, { write: true, direct, dataSync });
       }
@@ -76,37 +76,50 @@ export class WalFiles {
     }
   }
 
-  /**
-   * Under another name first, so that a segment is never seen that is not whole. Several threads may make the same one:
-   * the first link gives it its name, and the others throw theirs away. Zeroes are written, not only promised: a write
-   * into them then changes nothing but data.
-   */
-  #make(path: string): void {
-    const { directory, segmentSize } = this.#options;
-    const draft = join(directory, `xlogtemp.${process.pid}.${this.#slot}`);
-    const fd = openSync(draft, fsConstants.O_WRONLY | fsConstants.O_CREAT | fsConstants.O_TRUNC, 0o600);
-    try {
-      try {
-        for (let at = 0; at < segmentSize;)
-          at += writeSync(fd, ZEROES, 0, Math.min(ZEROES.length, segmentSize - at), at);
-        fsyncSync(fd);
-      } finally {
-        closeSync(fd);
-      }
-      try {
-        linkSync(draft, path);
-      } catch (error) {
-        if (errnoOf(error, 0) !== osConstants.errno.EEXIST) throw error;
-      }
-    } finally {
-      unlinkSync(draft);
-    }
-    syncDirectory(directory);
+  /** Makes a segment's file, if there is none. Throws what `node:fs` throws. */
+  make(segment: number): void {
+    const { directory, timeline, segmentSize } = this.#options;
+    const name = segmentFileName(timeline, segment, segmentSize);
+    if (!existsSync(join(directory, name))) makeSegmentFile(directory, name, segmentSize, String(this.#slot));
   }
 
   closeAll(): void {
     for (const vfd of this.#open.values()) this.vfds.close(vfd);
     this.#open.clear();
+  }
+}
+
+/**
+ * Under another name first, so that a segment is never seen that is not whole. Several threads may make the same one:
+ * the first link gives it its name, and the others throw theirs away. Zeroes are written, not only promised: a write
+ * into them then changes nothing but data. Throws what `node:fs` throws.
+ */
+export function makeSegmentFile(directory: string, name: string, segmentSize: number, maker: string): void {
+  const draft = join(directory, `xlogtemp.${process.pid}.${maker}`);
+  const fd = openSync(draft, fsConstants.O_WRONLY | fsConstants.O_CREAT | fsConstants.O_TRUNC, 0o600);
+  try {
+    try {
+      for (let at = 0; at < segmentSize;)
+        at += writeSync(fd, ZEROES, 0, Math.min(ZEROES.length, segmentSize - at), at);
+      fsyncSync(fd);
+    } finally {
+      closeSync(fd);
+    }
+    linkUnlessThere(draft, join(directory, name));
+  } finally {
+    unlinkSync(draft);
+  }
+  syncDirectory(directory);
+}
+
+/** False: there is one of the new name already. */
+export function linkUnlessThere(from: string, to: string): boolean {
+  try {
+    linkSync(from, to);
+    return true;
+  } catch (error) {
+    if (errnoOf(error, 0) !== osConstants.errno.EEXIST) throw error;
+    return false;
   }
 }
 

@@ -12,9 +12,10 @@ import { PENDING, type Pending, type Step } from '../shmem/wait.js';
 import { sealRecord } from './encode-record.js';
 import { pageStart } from './geometry.js';
 import { logicalMessage } from './logical-message.js';
+import type { Lsn } from './lsn.js';
 import { WAL_PAGE_SIZE } from './page-header.js';
 import type { WalBuffers } from './wal-buffers.js';
-import { WalTask, type WalControl } from './wal-control.js';
+import { Reserved, WalTask, type ReserveOptions, type WalControl } from './wal-control.js';
 import type { WalFiles } from './wal-files.js';
 import { setWalTarget } from './wal-target.js';
 
@@ -79,8 +80,13 @@ export class Wal {
 
   // --- inserting ---------------------------------------------------------------------------------
 
-  /** Step: inserts a record whose place and checksum are still to be filled in; returns the LSN of its end. */
-  inserting(record: Uint8Array): Step<number> {
+  /**
+   * Step: inserts a record whose place and checksum are still to be filled in; returns the LSN of its end, or null when
+   * a checkpoint has begun since the caller looked which pages need images. Throws a ClosedError behind the last record.
+   */
+  inserting(record: Uint8Array): Step<Lsn>;
+  inserting(record: Uint8Array, options: ReserveOptions): Step<Lsn | null>;
+  inserting(record: Uint8Array, options: ReserveOptions = {}): Step<Lsn | null> {
     const { control, buffers } = this.#parts;
     let room: Step<void> | null = null;
     return () => {
@@ -89,7 +95,9 @@ export class Wal {
           if (room() === PENDING) return PENDING;
           room = null;
         }
-        if (control.reserve(record.length, (page) => buffers.clear(page))) break;
+        const reserved = control.reserve(record.length, (page) => buffers.clear(page), options);
+        if (reserved === Reserved.STALE) return null;
+        if (reserved === Reserved.DONE) break;
         room = this.flushing(control.roomAfter(record.length));
       }
       const { start, end, previous } = control;
