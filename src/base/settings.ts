@@ -2,9 +2,9 @@
  * Settings of an instance: PostgreSQL's names in camel case, PostgreSQL's units as strings or plain
  * numbers. Resolved once by the creator into plain numbers that every thread can be sent.
  */
-import { randomBytes } from 'node:crypto';
+import { resolve as resolvePath } from 'node:path';
 import { SettingError } from './errors.js';
-import { checkOnOrOff, checkRange, parseBytes, parseMillis } from './units.js';
+import { checkKind, checkOnOrOff, checkRange, parseBytes, parseMillis } from './units.js';
 
 /** Bytes of a block in the buffer pool. */
 export const BLOCK_SIZE = 8192;
@@ -70,9 +70,12 @@ export type WalSyncMethod = (typeof WAL_SYNC_METHODS)[number];
 
 /** The write-ahead log of an instance. */
 export interface WalSettings {
-  /** PostgreSQL's pg_wal: it must exist. */
-  directory: string;
-  /** Bytes of a segment file, or '16MB': a power of two from 1 MB to 1 GB. Default 16 MB. */
+  /**
+   * A directory laid out as PostgreSQL 18's: the WAL is in `pg_wal`, what recovery begins with in `global/pg_control`.
+   * Made if it is missing or empty. One instance, or one server, at a time has it.
+   */
+  dataDirectory: string;
+  /** Bytes of a segment file, or '16MB': a power of two from 1 MB to 1 GB. For a new directory; default 16 MB. */
   segmentSize?: number | string;
   /** Bytes, or '16MB', of the shared WAL buffers, 64 kB to 1 GB. Default 16 MB. */
   buffers?: number | string;
@@ -80,17 +83,30 @@ export interface WalSettings {
   syncMethod?: WalSyncMethod;
   /** Past the page cache. Default false. */
   direct?: boolean;
+  /**
+   * How much WAL stays that recovery no longer needs: bytes, '1GB', or 'all'. Default 0. An event log, which is read
+   * from the WAL itself, keeps all.
+   */
+  keepSize?: number | string;
+  /** Time between two checkpoints, 30 s to 1 day. Default 5 min. */
+  checkpointTimeout?: number | string;
+  /** How much WAL there may be since the last checkpoint before another is due: bytes, or '1GB', which is the default. */
+  maxWalSize?: number | string;
 }
 
 export interface ResolvedWalSettings {
-  readonly directory: string;
-  readonly timeline: number;
-  /** A decimal number of 64 bits. */
-  readonly systemIdentifier: string;
-  readonly segmentSize: number;
+  readonly dataDirectory: string;
+  /** Null: as it is, or the default. */
+  readonly segmentSize: number | null;
   readonly bufferBytes: number;
   readonly syncMethod: WalSyncMethod;
   readonly direct: boolean;
+  /** Infinity: all. */
+  readonly keepBytes: number;
+  /** In milliseconds. */
+  readonly checkpointTimeout: number;
+  /** In bytes. */
+  readonly maxWalSize: number;
 }
 
 export const RING_MEMORIES = ['auto', 'own', 'mapped'] as const;
@@ -211,25 +227,48 @@ const KNOWN: ReadonlySet<string> = new Set([
 ]);
 
 function resolveWal(given: WalSettings): ResolvedWalSettings {
-  const segmentSize = parseBytes('wal.segmentSize', given.segmentSize ?? 16 * MB);
-  if (segmentSize < MB || segmentSize > 1024 * MB || (segmentSize & (segmentSize - 1)) !== 0)
-    throw new SettingError(
-      `wal.segmentSize must be a power of two from 1MB to 1GB, not ${segmentSize} bytes`,
-    );
-  const syncMethod = given.syncMethod ?? 'fdatasync';
+  checkKind('an object of settings for wal', given, 'object');
+  for (const name of Object.keys(given))
+    if (!KNOWN_OF_WAL.has(name)) throw new SettingError(`unrecognized setting "wal.${name}"`);
+  checkKind('the path wal.dataDirectory', given.dataDirectory, 'string');
+  const { segmentSize, keepSize = 0, syncMethod = 'fdatasync' } = given;
+  const { buffers = 16 * MB, maxWalSize = 1024 * MB } = given;
   if (!WAL_SYNC_METHODS.includes(syncMethod))
     throw new SettingError(`invalid value for wal.syncMethod: ${JSON.stringify(syncMethod)}`, {
       hint: `Available values: ${WAL_SYNC_METHODS.join(', ')}.`,
     });
   return {
-    directory: given.directory,
-    timeline: 1,
-    systemIdentifier: randomBytes(8).readBigUInt64LE().toString(),
-    segmentSize,
-    bufferBytes: blocks('wal.buffers', given.buffers ?? 16 * MB, 8, (1024 * MB) / BLOCK_SIZE) * BLOCK_SIZE,
+    dataDirectory: resolvePath(given.dataDirectory),
+    segmentSize:
+      segmentSize === undefined ? null : walSegmentSize(parseBytes('wal.segmentSize', segmentSize)),
+    bufferBytes: blocks('wal.buffers', buffers, 8, (1024 * MB) / BLOCK_SIZE) * BLOCK_SIZE,
     syncMethod,
     direct: checkOnOrOff('wal.direct', given.direct ?? false),
+    keepBytes: keepSize === 'all' ? Infinity : parseBytes('wal.keepSize', keepSize),
+    checkpointTimeout: checkRange(
+      'wal.checkpointTimeout',
+      parseMillis('wal.checkpointTimeout', given.checkpointTimeout ?? '5min'),
+      30_000,
+      86_400_000,
+    ),
+    maxWalSize: checkRange('wal.maxWalSize', parseBytes('wal.maxWalSize', maxWalSize), 2 * MB, 2 ** 46),
   };
+}
+
+const KNOWN_OF_WAL: ReadonlySet<string> = new Set([
+  'dataDirectory',
+  'segmentSize',
+  'buffers',
+  'syncMethod',
+  'direct',
+  'keepSize',
+  'checkpointTimeout',
+  'maxWalSize',
+]);
+
+function walSegmentSize(bytes: number): number {
+  if (bytes >= MB && bytes <= 1024 * MB && Number.isInteger(Math.log2(bytes))) return bytes;
+  throw new SettingError(`wal.segmentSize must be a power of two from 1MB to 1GB, not ${bytes} bytes`);
 }
 
 function ringMemory(given: string): RingMemory {

@@ -1,35 +1,131 @@
 /** A backend's part of its instance's write-ahead log. */
+import { join } from 'node:path';
 import type { Aio } from '../aio/aio.js';
 import type { Scope } from '../aio/scope.js';
+import { SettingError } from '../base/errors.js';
+import { checkKind } from '../base/units.js';
+import { Checkpointing } from '../recovery/checkpoint.js';
+import { CheckpointLock } from '../recovery/checkpoint-lock.js';
+import { controlFilePath } from '../recovery/control-file.js';
+import { logicalMessage } from '../wal/logical-message.js';
+import type { Lsn } from '../wal/lsn.js';
 import { Wal } from '../wal/wal.js';
 import { WalBuffers } from '../wal/wal-buffers.js';
 import { WalFiles } from '../wal/wal-files.js';
+import type { WalIdentity } from './shared-state.js';
 import type { ThreadParts } from './thread-parts.js';
 
-/** Null for an instance without one. */
-export function walOf(aio: Aio, scope: Scope, parts: ThreadParts): Wal | null {
-  const { memory, wal: control, vfds, slot } = parts;
-  const { wal: settings } = memory.handle.settings;
-  if (control === null || settings === null) return null;
-  const { directory, timeline, segmentSize, direct, syncMethod } = settings;
-  // In front of the I/O memory, which is the last: see createMemories.
-  const number = memory.handle.memories.length - 2;
-  const bytes = (memory.bytes[number] as Uint8Array<SharedArrayBuffer>).subarray(0, settings.bufferBytes);
-  const systemIdentifier = BigInt(settings.systemIdentifier);
-  return new Wal({
-    aio,
-    scope,
-    control,
-    buffers: new WalBuffers(bytes, { timeline, systemIdentifier, segmentSize }),
-    files: new WalFiles(vfds, slot, {
-      directory,
-      timeline,
-      segmentSize,
-      direct,
-      dataSync: syncMethod === 'open_datasync',
-    }),
-    timeline,
-    memory: number,
-    memoryOffset: 0,
+interface BackendWalParts {
+  readonly wal: Wal;
+  readonly buffers: WalBuffers;
+  /** Of the segments. */
+  readonly directory: string;
+  readonly identity: WalIdentity;
+  readonly aio: Aio;
+  readonly checkpointing: Checkpointing;
+}
+
+/** The write-ahead log of an instance, as one backend uses it. LSNs are numbers of bytes; see `formatLsn`. */
+export class BackendWal {
+  readonly parts: BackendWalParts;
+
+  constructor(parts: BackendWalParts) {
+    this.parts = parts;
+  }
+
+  /** Up to here all is durable. */
+  get flushedUpTo(): Lsn {
+    return this.parts.wal.control.flushed;
+  }
+
+  /** Up to here records have their place. */
+  get insertedUpTo(): Lsn {
+    return this.parts.wal.control.reserved;
+  }
+
+  /**
+   * Appends a message, as pg_logical_emit_message does. Resolves with the LSN of its end once it is in the buffers, not
+   * durable yet: that is asynchronous commit, and a crash may lose it, and all behind it. See `flush`.
+   */
+  append(prefix: string, payload: Uint8Array | string): Promise<Lsn> {
+    return this.parts.aio.waits.until(this.parts.wal.inserting(message(prefix, payload)));
+  }
+
+  /** Appends a message, and resolves with the LSN of its end when it is durable. Rejects with a WalFileError. */
+  async commit(prefix: string, payload: Uint8Array | string): Promise<Lsn> {
+    const end = await this.append(prefix, payload);
+    await this.flush(end);
+    return end;
+  }
+
+  /** As `commit`, blocking the thread. */
+  commitBlocking(prefix: string, payload: Uint8Array | string): Lsn {
+    const { wal, aio } = this.parts;
+    const end = aio.waits.block(wal.inserting(message(prefix, payload)));
+    aio.waits.block(wal.flushing(end));
+    return end;
+  }
+
+  /** Resolves when all up to `lsn` is durable; default: all that was appended before. Rejects with a WalFileError. */
+  flush(lsn: Lsn = this.insertedUpTo): Promise<void> {
+    if (!Number.isSafeInteger(lsn) || lsn > this.insertedUpTo)
+      throw new RangeError(`${lsn} is not an LSN up to which anything was appended`);
+    return this.parts.aio.waits.until(this.parts.wal.flushing(lsn));
+  }
+
+  /**
+   * Writes and syncs what is dirty, so that recovery begins here, and lets go of WAL that is needed no more. Resolves
+   * with the LSN from which on recovery would read. Rejects with what could not be written; the last one holds then.
+   */
+  checkpoint(): Promise<Lsn> {
+    return this.parts.checkpointing.run('online');
+  }
+}
+
+export function failWithoutWal(): never {
+  throw new SettingError('this instance has no WAL', {
+    hint: 'Create it with the setting wal: { dataDirectory }.',
   });
+}
+
+function message(prefix: string, payload: Uint8Array | string): Uint8Array<ArrayBuffer> {
+  checkKind('the prefix of a message', prefix, 'string');
+  if (typeof payload === 'string') return logicalMessage(prefix, Buffer.from(payload, 'utf8'));
+  checkKind('the payload of a message, or a string', payload, Uint8Array);
+  return logicalMessage(prefix, payload);
+}
+
+/** Null for an instance without one. `flushBuffers` writes and syncs all that is dirty. */
+export function walOf(
+  aio: Aio,
+  scope: Scope,
+  parts: ThreadParts,
+  flushBuffers: () => Promise<void>,
+): BackendWal | null {
+  const { memory, wal: control, vfds, slot } = parts;
+  const { slots, plan, handle } = memory;
+  const { wal: settings } = handle.settings;
+  if (control === null || settings === null || handle.wal === null) return null;
+  const { dataDirectory, timeline, segmentSize, systemIdentifier } = handle.wal;
+  const directory = join(dataDirectory, 'pg_wal');
+  // In front of the I/O memory, which is the last: see createMemories.
+  const number = handle.memories.length - 2;
+  const bytes = (memory.bytes[number] as Uint8Array<SharedArrayBuffer>).subarray(0, settings.bufferBytes);
+  const identity = { timeline, segmentSize, systemIdentifier: BigInt(systemIdentifier) };
+  const buffers = new WalBuffers(bytes, identity);
+  const { direct, syncMethod } = settings;
+  const dataSync = syncMethod === 'open_datasync';
+  const files = new WalFiles(vfds, slot, { directory, timeline, segmentSize, direct, dataSync });
+  const wal = new Wal({ aio, scope, control, buffers, files, timeline, memory: number, memoryOffset: 0 });
+  const checkpointing = new Checkpointing({
+    wal,
+    waits: aio.waits,
+    lock: new CheckpointLock(slots, plan.checkpointLock),
+    slot,
+    controlPath: controlFilePath(dataDirectory),
+    walDirectory: directory,
+    keepBytes: settings.keepBytes,
+    flushBuffers,
+  });
+  return new BackendWal({ wal, buffers, directory, identity: handle.wal, aio, checkpointing });
 }

@@ -32,10 +32,9 @@ import { SmgrRelation, StorageManager } from '../smgr/smgr.js';
 import { Counters, type CounterSnapshot } from '../stats/counters.js';
 import { File, type FileContext } from '../vfd/file.js';
 import type { OpenOptions } from '../vfd/vfd.js';
-import type { Wal } from '../wal/wal.js';
 import { askForExitNotice } from './exit-notices.js';
 import { methodOps } from './methods.js';
-import { walOf } from './backend-wal.js';
+import { failWithoutWal, walOf, type BackendWal } from './backend-wal.js';
 import { discarding, extending, removing, truncating } from './relation-changes.js';
 import {
   checkStreamOptions,
@@ -59,8 +58,7 @@ export class Backend {
   /** The scope that everything belongs to which was given no other. */
   readonly rootScope: Scope;
   readonly parts: ThreadParts;
-  /** Null for an instance without the setting `wal`. */
-  readonly wal: Wal | null;
+  readonly #wal: BackendWal | null;
   readonly #smgr: StorageManager;
   readonly #directories: DataDirectories;
   readonly #pageSettings = new PageSettings();
@@ -118,8 +116,14 @@ export class Backend {
       bytes: bytes.at(-1) as Uint8Array<SharedArrayBuffer>,
       scope: this.rootScope,
     };
-    this.wal = walOf(this.aio, this.rootScope, this.parts);
+    this.#wal = walOf(this.aio, this.rootScope, this.parts, () => Promise.resolve());
     if (!isMainThread) process.once('exit', this.#onExit);
+  }
+
+  /** The instance's write-ahead log. Throws for an instance without the setting `wal`. */
+  get wal(): BackendWal {
+    this.#assertOpen();
+    return this.#wal ?? failWithoutWal();
   }
 
   /** This backend's number in the instance. */
@@ -287,10 +291,8 @@ export class Backend {
     relation: SmgrRelation,
     options: Omit<StreamOptions, 'fork'> = {},
   ): Promise<VisibilityMap> {
-    const map = new VisibilityMap(relation.blockCount(Fork.VM));
-    for await (const { block, page } of this.readStream(relation, { ...options, fork: Fork.VM }))
-      map.addPage(block, page);
-    return map;
+    const stream = this.readStream(relation, { ...options, fork: Fork.VM });
+    return VisibilityMap.read(relation.blockCount(Fork.VM), stream);
   }
 
   // --- changes of relations ----------------------------------------------------------------------

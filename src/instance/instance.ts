@@ -16,10 +16,12 @@ import {
   type ResolvedSettings,
 } from '../base/settings.js';
 import { checkKind, checkRange } from '../base/units.js';
+import type { RecoveryResult } from '../recovery/recover.js';
 import { setAllLatches } from '../shmem/latch.js';
 import { createSharedMemory } from '../shmem/segment.js';
 import { DescriptorBudget } from '../vfd/budget.js';
 import { Backend } from './backend.js';
+import { InstanceWal } from './instance-wal.js';
 import { chooseMethod, type MethodChoice } from './methods.js';
 import { createMemories, planInstance, type InstanceHandle } from './shared-state.js';
 import { AttachedMemory, ThreadParts, loadModules, type LoadedModules } from './thread-parts.js';
@@ -36,14 +38,18 @@ export interface CreateOptions extends InstanceSettings {
 /** Creates an instance; the calling thread becomes its first backend. Close it when done. */
 export async function createInstance(options: CreateOptions = {}): Promise<Instance> {
   checkKind('an object of settings', options, 'object');
-  const { handle, loaded, log, memory } = await createSharedState(options);
+  const shared = await createSharedState(options);
+  const { handle, loaded, log, memory, wal } = shared;
   let supervisor: Worker | undefined;
   try {
     supervisor = await startSupervisor(handle, log);
-    return new Instance(handle, new Backend(handle, loaded, log), supervisor, memory, log);
+    const instance = new Instance(shared, new Backend(handle, loaded, log), supervisor);
+    await instance.start();
+    return instance;
   } catch (error) {
     await supervisor?.terminate();
     await releaseSharedState(memory);
+    wal?.unlock();
     throw error;
   }
 }
@@ -54,6 +60,8 @@ interface SharedState {
   readonly log: LogSink;
   /** As the creator sees it. */
   readonly memory: AttachedMemory;
+  /** Null for an instance without a WAL. Its data directory is locked. */
+  readonly wal: InstanceWal | null;
 }
 
 /** The memory of an instance, ready to be attached to, without any thread. */
@@ -70,10 +78,25 @@ export async function createSharedState(options: CreateOptions): Promise<SharedS
 async function createWith(method: MethodChoice, options: CreateOptions): Promise<SharedState> {
   const { log = defaultLogSink, modules = [], injection = null, ...given } = options;
   const settings = resolveSettings(given, method);
+  const wal = InstanceWal.open(settings);
+  try {
+    return await createFor(settings, wal, { log, modules, injection });
+  } catch (error) {
+    wal?.unlock();
+    throw error;
+  }
+}
+
+async function createFor(
+  settings: ResolvedSettings,
+  wal: InstanceWal | null,
+  { log, modules, injection }: Required<Pick<CreateOptions, 'log' | 'modules' | 'injection'>>,
+): Promise<SharedState> {
   const handle: InstanceHandle = {
     control: createSharedMemory(planInstance(settings).plan.words * 4),
     memories: createMemories(settings),
     settings,
+    wal: wal?.identity ?? null,
     modules: [...modules],
     injection,
   };
@@ -85,7 +108,7 @@ async function createWith(method: MethodChoice, options: CreateOptions): Promise
     await releaseSharedState(memory);
     throw error;
   }
-  return { handle, loaded, log, memory };
+  return { handle, loaded, log, memory, wal };
 }
 
 /** What the creator holds for all: nobody uses the instance any more. */
@@ -119,8 +142,6 @@ function initializeMemory(memory: AttachedMemory, modules: LoadedModules, log: L
     setUpRings(new Rings(slots, plan.rings), memory.native.use(), settings);
   // The fingerprint is of this thread's registry, so it takes a thread's parts to compute it.
   const parts = new ThreadParts(memory, slots.supervisorSlot, modules, log);
-  // A new WAL begins with its second segment, as initdb's does: LSN 0 is none.
-  if (settings.wal !== null) parts.wal?.initialize(settings.wal.segmentSize, 0, 0);
   memory.header.initialize(memory.layout, parts.fingerprint);
 }
 
@@ -176,17 +197,15 @@ export class Instance {
   readonly #control: WorkerControl;
   readonly #memory: AttachedMemory;
   readonly #damageLog: DamageLogReader;
+  readonly #wal: InstanceWal | null;
+  readonly #log: LogSink;
   #closing: Promise<void> | null = null;
 
-  constructor(
-    handle: InstanceHandle,
-    backend: Backend,
-    supervisor: Worker,
-    memory: AttachedMemory,
-    log: LogSink,
-  ) {
+  constructor({ handle, memory, log, wal }: SharedState, backend: Backend, supervisor: Worker) {
     this.handle = handle;
     this.#memory = memory;
+    this.#wal = wal;
+    this.#log = log;
     this.backend = backend;
     this.#supervisor = supervisor;
     this.#control = new WorkerControl(backend.parts.memory.slots, backend.parts.memory.plan.workers);
@@ -194,6 +213,22 @@ export class Instance {
     const describe = (target: number, data: Int32Array): string => registry.target(target).describe(data);
     this.#damageLog = new DamageLogReader(memory.words, memory.plan.damageLog, describe, log);
     void this.#damageLog.run();
+  }
+
+  /** For the creator: recovers the WAL, before anybody else attaches. */
+  async start(): Promise<void> {
+    if (this.#wal === null) return;
+    try {
+      await this.#wal.start(this.backend, this.#log);
+    } catch (error) {
+      await this.backend.close();
+      throw error;
+    }
+  }
+
+  /** How the WAL was found when the instance was created; null for one without a WAL. */
+  get recovery(): RecoveryResult | null {
+    return this.#wal?.recovery ?? null;
   }
 
   get settings(): ResolvedSettings {
@@ -233,7 +268,7 @@ export class Instance {
   }
 
   /**
-   * Closes this thread's backend, then the instance: workers finish what is queued and leave; other
+   * Takes the WAL's last checkpoint, and closes this thread's backend, then the instance: workers finish what is queued and leave; other
    * backends' next use throws. Resolves when the threads have ended.
    */
   close(): Promise<void> {
@@ -244,7 +279,11 @@ export class Instance {
   async #close(): Promise<void> {
     const { header, slots } = this.backend.parts.memory;
     try {
-      await this.backend.close();
+      try {
+        await this.#wal?.close(this.backend);
+      } finally {
+        await this.backend.close();
+      }
     } finally {
       header.beginClosing();
       setAllLatches(slots);
@@ -253,6 +292,7 @@ export class Instance {
         this.#damageLog.stop(); // calls the log, which may throw
       } finally {
         await releaseSharedState(this.#memory);
+        this.#wal?.unlock(); // nothing of ours is in flight any more
       }
     }
   }

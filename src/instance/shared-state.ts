@@ -19,6 +19,7 @@ import { ChecksumFailureTable, type ChecksumFailureRegion } from '../stats/check
 import { Counters } from '../stats/counters.js';
 import { DescriptorBudget } from '../vfd/budget.js';
 import { FileTable, type FileTableRegion } from '../vfd/file-table.js';
+import { CheckpointLock } from '../recovery/checkpoint-lock.js';
 import { WalControl, type WalRegion } from '../wal/wal-control.js';
 
 /** Raised whenever the meaning of shared memory changes without a change of its layout. */
@@ -32,10 +33,21 @@ export interface InstanceHandle {
   /** The pool's memories, the WAL buffers if there is a WAL, the I/O memory. */
   readonly memories: readonly WebAssembly.Memory[];
   readonly settings: ResolvedSettings;
+  /** Whose WAL it is; null for an instance without one. */
+  readonly wal: WalIdentity | null;
   /** Modules with callbacks and targets of the user, by URL. */
   readonly modules: readonly string[];
   /** Module with hooks for tests, or null. */
   readonly injection: string | null;
+}
+
+/** Of the WAL of a data directory, and where that is. */
+export interface WalIdentity {
+  readonly dataDirectory: string;
+  readonly timeline: number;
+  /** A decimal number of 64 bits. */
+  readonly systemIdentifier: string;
+  readonly segmentSize: number;
 }
 
 export interface InstancePlan {
@@ -57,6 +69,7 @@ export interface InstancePlan {
   readonly checksumFailures: ChecksumFailureRegion;
   /** Null for an instance without a WAL. */
   readonly wal: WalRegion | null;
+  readonly checkpointLock: number;
 }
 
 export function planInstance(settings: ResolvedSettings): InstancePlan {
@@ -85,6 +98,7 @@ export function planInstance(settings: ResolvedSettings): InstancePlan {
     damageLog: planDamageLog(plan, slots.count),
     checksumFailures: ChecksumFailureTable.plan(plan),
     wal: settings.wal === null ? null : WalControl.plan(plan, slots.count),
+    checkpointLock: CheckpointLock.plan(plan),
   };
 }
 

@@ -141,8 +141,9 @@ const WAL_WRITE_BYTES_MAX = 1 << 20;
 
 function walControl({ handle, plan, slots }: AttachedMemory, slot: number): WalControl | null {
   const { wal } = handle.settings;
-  if (wal === null || plan.wal === null) return null;
-  const { segmentSize, bufferBytes } = wal;
+  if (wal === null || handle.wal === null || plan.wal === null) return null;
+  const { bufferBytes } = wal;
+  const { segmentSize } = handle.wal;
   const shape = {
     segmentSize,
     bufferBytes,

@@ -22,6 +22,16 @@ export class VisibilityMap {
     this.#bits = new Uint8Array(pages * MAP_BYTES);
   }
 
+  /** Of so many pages, from the buffers that a stream over the map's fork gives. */
+  static async read(
+    pages: number,
+    buffers: AsyncIterable<{ readonly block: number; readonly page: Uint8Array }>,
+  ): Promise<VisibilityMap> {
+    const map = new VisibilityMap(pages);
+    for await (const { block, page } of buffers) map.addPage(block, page);
+    return map;
+  }
+
   /** Takes over a page of the map; those that were never written hold zeroes. */
   addPage(mapBlock: number, page: Uint8Array): void {
     this.#bits.set(page.subarray(PAGE_HEADER_SIZE, BLOCK_SIZE), mapBlock * MAP_BYTES);

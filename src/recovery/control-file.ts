@@ -14,7 +14,7 @@ import { PgaioError, type PgaioErrorOptions } from '../base/errors.js';
 import { BLOCK_SIZES } from '../page/page-header.js';
 
 /** `DBState`, in its order. */
-const CLUSTER_STATES = [
+export const CLUSTER_STATES = [
   'starting up',
   'shut down',
   'shut down in recovery',
@@ -191,7 +191,7 @@ export function parseControlFile(bytes: Uint8Array, path: string): ControlFile {
 }
 
 /** Whether the server had been shut down cleanly when it last wrote the file. */
-export function wasShutDown(control: ControlFile): boolean {
+export function wasShutDown(control: { readonly state: ClusterState | undefined }): boolean {
   return control.state === 'shut down' || control.state === 'shut down in recovery';
 }
 

@@ -29,6 +29,7 @@ export const WaitEvent = {
   AioHandle: 3,
   AioHandleTurn: 4,
   IoMemory: 5,
+  Checkpoint: 6,
 } as const;
 export type WaitEvent = (typeof WaitEvent)[keyof typeof WaitEvent];
 

@@ -33,6 +33,13 @@ export class WalBuffers {
     return lsn % this.#bytes.length;
   }
 
+  /** For the creator: the page that the WAL ends in has these bytes before its end. */
+  restore(end: Lsn, tail: Uint8Array): void {
+    const page = end - tail.length;
+    this.clear(page);
+    this.#bytes.set(tail, this.offset(page));
+  }
+
   /** A page is about to get its first record: zeroes behind that, whatever was there before. */
   clear(page: Lsn): void {
     const offset = this.offset(page);

@@ -14,7 +14,7 @@
  *   previous      its holder: where that record starts
  *   redo          its holder: where the redo of the latest checkpoint begins. Whoever has space for a record behind it
  *                 knows that page changes need images of pages that were not changed since
- *   isClosed      its holder: the last record of this instance has its space
+ *   isClosed      its holder: nothing but the checkpoint of the shutdown comes after what has space
  *   inserting     one for each slot. Its own thread: where its record starts, before `reserved` covers it, so that who
  *                 sees the space taken sees by whom; IDLE again when the record is copied, which publishes its bytes
  *   writeLock     spin lock of all that follow
@@ -106,8 +106,8 @@ export interface ReserveOptions {
   readonly oldestPageLsn?: Lsn;
   /** The record is where redo begins. */
   readonly isRedo?: boolean;
-  /** No other comes after it. */
-  readonly isLast?: boolean;
+  /** Told where the record begins, before it is in the buffers. */
+  readonly placed?: (start: Lsn) => void;
 }
 const PLAIN: ReserveOptions = {};
 
@@ -214,7 +214,7 @@ export class WalControl {
     const { segmentSize, bufferBytes } = this.shape;
     const words = this.#words;
     lockSpin(this.#slots, this.#control + AT.insertLock, this.#slot);
-    if (this.#word(AT.isClosed) !== 0) {
+    if (this.#word(AT.isClosed) !== 0 && options.isRedo !== true) {
       unlockSpin(this.#slots, this.#control + AT.insertLock, this.#slot);
       throw new ClosedError('the WAL');
     }
@@ -234,16 +234,27 @@ export class WalControl {
       this.#set(AT.previous, start);
       this.#set(AT.reserved, end);
       if (options.isRedo === true) this.#set(AT.redo, start);
-      if (options.isLast === true) this.#setWord(AT.isClosed, 1);
     }
     unlockSpin(this.#slots, this.#control + AT.insertLock, this.#slot);
     if (isStale) return Reserved.STALE;
     return fits ? Reserved.DONE : Reserved.FULL;
   }
 
+  /** From now on there is no space for any record but the shutdown's checkpoint. */
+  close(): void {
+    lockSpin(this.#slots, this.#control + AT.insertLock, this.#slot);
+    this.#setWord(AT.isClosed, 1);
+    unlockSpin(this.#slots, this.#control + AT.insertLock, this.#slot);
+  }
+
   /** Where redo begins. A change of a page that was last changed before needs an image of it. */
   get redo(): Lsn {
     return this.#get(AT.redo);
+  }
+
+  /** Where the next record begins, as things stand. */
+  get nextStart(): Lsn {
+    return afterHeader(this.reserved, this.shape.segmentSize);
   }
 
   /** How far the WAL must be written for `reserve` to have space, as things stand. */

@@ -11,7 +11,6 @@ import { WalFileError } from '../base/wal-errors.js';
 import { PENDING, type Pending, type Step } from '../shmem/wait.js';
 import { sealRecord } from './encode-record.js';
 import { pageStart } from './geometry.js';
-import { logicalMessage } from './logical-message.js';
 import type { Lsn } from './lsn.js';
 import { WAL_PAGE_SIZE } from './page-header.js';
 import type { WalBuffers } from './wal-buffers.js';
@@ -45,37 +44,8 @@ export class Wal {
     this.control = parts.control;
   }
 
-  /** Up to here all is durable. */
-  get flushedUpTo(): number {
-    return this.control.flushed;
-  }
-
-  /**
-   * Appends a message, as pg_logical_emit_message does. Resolves with the LSN of its end once it is in the buffers, not
-   * durable yet: see `flush`.
-   */
-  append(prefix: string, payload: Uint8Array): Promise<number> {
-    return this.#parts.aio.waits.until(this.inserting(logicalMessage(prefix, payload)));
-  }
-
-  /** Appends a message, and resolves with the LSN of its end when it is durable. */
-  async commit(prefix: string, payload: Uint8Array): Promise<number> {
-    const end = await this.append(prefix, payload);
-    await this.flush(end);
-    return end;
-  }
-
-  /** Resolves when all up to `lsn` is durable. Rejects with a WalFileError. */
-  flush(lsn: number): Promise<void> {
-    return this.#parts.aio.waits.until(this.flushing(lsn));
-  }
-
-  /** As `commit`, blocking the thread. */
-  commitBlocking(prefix: string, payload: Uint8Array): number {
-    const { waits } = this.#parts.aio;
-    const end = waits.block(this.inserting(logicalMessage(prefix, payload)));
-    waits.block(this.flushing(end));
-    return end;
+  get timeline(): number {
+    return this.#parts.timeline;
   }
 
   // --- inserting ---------------------------------------------------------------------------------
@@ -101,6 +71,7 @@ export class Wal {
         room = this.flushing(control.roomAfter(record.length));
       }
       const { start, end, previous } = control;
+      options.placed?.(start);
       sealRecord(record, previous);
       buffers.copy(record, start);
       control.inserted();

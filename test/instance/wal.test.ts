@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import type { WalSettings } from '../../src/base/settings.js';
 import type { Backend } from '../../src/instance/backend.js';
-import type { Wal } from '../../src/wal/wal.js';
+import type { BackendWal } from '../../src/instance/backend-wal.js';
 import { holdIo, Injection } from '../../testing/injection.js';
 import { forEachMethod, withRig, type Rig } from '../../testing/instances.js';
 import { seededRandom } from '../../testing/random.js';
@@ -15,10 +15,7 @@ import { walMessages } from '../../testing/wal-records.js';
 const { ENOSPC, EIO } = constants.errno;
 const MB = 1 << 20;
 
-function walOf(backend: Backend): Wal {
-  assert.ok(backend.wal);
-  return backend.wal;
-}
+const walOf = (backend: Backend): BackendWal => backend.wal;
 
 forEachMethod((ioMethod) => {
   const injection = new Injection();
@@ -29,8 +26,10 @@ forEachMethod((ioMethod) => {
   ): Promise<void> {
     const directory = mkdtempSync(join(tmpdir(), 'pgaio-wal-'));
     try {
-      const wal = { directory, segmentSize: MB, buffers: 128 * 1024, ...settings };
-      await withRig({ ioMethod, injection: injection.url, wal }, (rig) => body(rig, directory));
+      const wal = { dataDirectory: directory, segmentSize: MB, buffers: 128 * 1024, ...settings };
+      await withRig({ ioMethod, injection: injection.url, wal }, (rig) =>
+        body(rig, join(directory, 'pg_wal')),
+      );
     } finally {
       injection.disarm('beforeSharedCompletion');
       rmSync(directory, { recursive: true });
@@ -45,7 +44,7 @@ forEachMethod((ioMethod) => {
             const other = await rig.attach();
             const random = seededRandom(5);
             const committed: { end: number; text: string }[] = [];
-            const committer = async (wal: Wal, name: string): Promise<void> => {
+            const committer = async (wal: BackendWal, name: string): Promise<void> => {
               for (let round = 0; round < 20; round++) {
                 // Also records that fill pages to the byte, and that go over several.
                 const bytes = random.pick([0, 1, 100, 203, 204, 205, 4000, 8192, 8192 - 24 - 53, 30_000]);
@@ -109,7 +108,8 @@ forEachMethod((ioMethod) => {
   });
 
   it('a failed fsync is final', async () => {
-    await withWal({ syncMethod: 'fdatasync' }, async (rig) => {
+    let wasTried = false;
+    const life = withWal({ syncMethod: 'fdatasync' }, async (rig) => {
       const wal = walOf(rig.backend);
       const end = await wal.append('a', Buffer.from('one'));
       const { aio } = rig.backend;
@@ -122,7 +122,10 @@ forEachMethod((ioMethod) => {
       for (let again = 0; again < 2; again++)
         await assert.rejects(wal.commit('a', Buffer.from('two')), { code: 'ERR_PGAIO_WAL_SYNC_EIO' });
       assert.ok(wal.flushedUpTo < end);
+      wasTried = true;
     });
+    await assert.rejects(life, { code: 'ERR_PGAIO_WAL_SYNC_EIO' }, 'there is no last checkpoint');
+    assert.ok(wasTried);
   });
 
   it('a short write is written again', async () => {
