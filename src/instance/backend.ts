@@ -88,7 +88,6 @@ export class Backend {
       throw error;
     }
     const { thread, vfds, bufferIo } = this.parts;
-    const { bytes } = memory;
     waits.hooks.checkSupervised = () => this.#checkSupervised();
     waits.hooks.sleeper = ops.sleeper ?? null;
     thread.onOwnWaiters = () => waits.lookAgainSoon();
@@ -98,7 +97,7 @@ export class Backend {
     this.buffers = new BufferManager(this.aio, {
       pool: new BufferPool(memory.slots, slot, memory.plan.buffers),
       bufferIo,
-      memories: [...bytes],
+      memories: [...memory.bytes],
       firstMemory: 0,
       callback: CallbackId.SHARED_BUFFER_READV,
       pageSettings: this.#pageSettings,
@@ -112,8 +111,8 @@ export class Backend {
       aio: this.aio,
       vfds,
       ioMemory: new IoMemory(memory.slots, slot, memory.plan.ioMemory),
-      memory: bytes.length - 1,
-      bytes: bytes.at(-1) as Uint8Array<SharedArrayBuffer>,
+      memory: memory.bytes.length - 1,
+      bytes: memory.bytes.at(-1) as Uint8Array<SharedArrayBuffer>,
       scope: this.rootScope,
     };
     this.#wal = walOf(this.aio, this.rootScope, this.parts, () => Promise.resolve());
@@ -291,8 +290,8 @@ export class Backend {
     relation: SmgrRelation,
     options: Omit<StreamOptions, 'fork'> = {},
   ): Promise<VisibilityMap> {
-    const stream = this.readStream(relation, { ...options, fork: Fork.VM });
-    return VisibilityMap.read(relation.blockCount(Fork.VM), stream);
+    const blocks = relation.blockCount(Fork.VM);
+    return VisibilityMap.read(blocks, this.readStream(relation, { ...options, fork: Fork.VM }));
   }
 
   // --- changes of relations ----------------------------------------------------------------------

@@ -5,6 +5,7 @@ import type { ControlData } from '../recovery/control-data.js';
 import { openDataDirectory } from '../recovery/data-directory.js';
 import { unlockDataDirectory } from '../recovery/lock-file.js';
 import { nowSeconds, recover, type RecoveryResult } from '../recovery/recover.js';
+import { Redo } from '../recovery/redo.js';
 import type { Backend } from './backend.js';
 import type { WalIdentity } from './shared-state.js';
 
@@ -41,7 +42,7 @@ export class InstanceWal {
       control,
       files: backend.files,
       open: (path) => backend.openFile(path),
-      redo: () => undefined,
+      redo: new Redo(dataDirectory),
       log,
     });
     buffers.restore(recovery.end, recovery.tail);

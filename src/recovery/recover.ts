@@ -38,6 +38,7 @@ import { Checkpoint, CHECKPOINT_SIZE, XlogOperation } from './checkpoint-record.
 import type { ControlData } from './control-data.js';
 import { wasShutDown } from './control-file.js';
 import { RecoveryError } from './recovery-error.js';
+import type { Redo } from './redo.js';
 import { SegmentStream } from './segment-stream.js';
 
 export interface RecoveryParts {
@@ -47,8 +48,7 @@ export interface RecoveryParts {
   readonly files: FileContext;
   /** Opens a file for reading. Throws an IoError. */
   readonly open: (path: string) => File;
-  /** Redoes what a record says; a promise, if it has to wait. Throws a RecoveryError for what it cannot. */
-  readonly redo: (record: WalRecord) => Promise<void> | undefined;
+  readonly redo: Redo;
   readonly log: LogSink;
 }
 
@@ -85,8 +85,6 @@ export async function recover(parts: RecoveryParts): Promise<RecoveryResult> {
     });
     // What is found there counts from now on, so it must outlive us.
     syncSegments(walDirectory, timeline, segmentOf(redo, segmentSize), segmentSize);
-    control.setState('in crash recovery', nowSeconds());
-    control.write();
   }
   const walk = new Walk(parts);
   await walk.run();
@@ -157,7 +155,7 @@ class Walk {
     }
     this.records++;
     this.last = record.lsn;
-    const waiting = this.#parts.redo(record);
+    const waiting = this.#parts.redo.apply(record);
     if (waiting !== undefined) await waiting;
   }
 

@@ -4,9 +4,11 @@
 export const ResourceManager = {
   XLOG: 0,
   TRANSACTION: 1,
+  STANDBY: 8,
   HEAP2: 9,
   HEAP: 10,
   BRIN: 17,
+  GENERIC: 20,
   LOGICAL_MESSAGE: 21,
 } as const;
 
