@@ -5,9 +5,16 @@ export { createInstance, attachInstance, Instance, type CreateOptions } from './
 export { supportedMethods } from './instance/methods.js';
 export { Backend } from './instance/backend.js';
 export type { DiscardOptions, RelationOptions, StreamOptions } from './instance/relation-options.js';
+export { BackendWal } from './instance/backend-wal.js';
 export type { BackendWait, DatabaseChecksumFailures } from './instance/views.js';
 export type { InstanceHandle } from './instance/shared-state.js';
-export type { InstanceSettings, ResolvedSettings, IoMethodName } from './base/settings.js';
+export type {
+  InstanceSettings,
+  IoMethodName,
+  ResolvedSettings,
+  WalSettings,
+  WalSyncMethod,
+} from './base/settings.js';
 export type { LogEvent, LogLevel, LogSink } from './base/log.js';
 export { AssertionFailure } from './base/assert.js';
 export {
@@ -25,6 +32,14 @@ export {
 } from './base/errors.js';
 export { BuffersPinnedError } from './base/buffers-pinned-error.js';
 export { RelationFileError, type RelationFileOperation } from './base/relation-file-error.js';
+export { WalFileError, WalReadError, type WalFileOperation } from './base/wal-errors.js';
+export { formatLsn, parseLsn, type Lsn } from './wal/lsn.js';
+export { ControlFileError } from './recovery/control-file.js';
+export { DataDirectoryError } from './recovery/data-directory.js';
+export { DataDirectoryInUseError } from './recovery/lock-file.js';
+export { RecoveryError } from './recovery/recovery-error.js';
+export type { MessageOptions, WalMessage } from './recovery/read-messages.js';
+export type { RecoveryResult } from './recovery/recover.js';
 export { Scope } from './aio/scope.js';
 export type { InFlightIo } from './aio/in-flight.js';
 export { PinnedBuffer } from './buffer/pinned-buffer.js';

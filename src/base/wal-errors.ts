@@ -1,6 +1,6 @@
 /** What can go wrong with the WAL's files. */
 import { constants as osConstants } from 'node:os';
-import { IoError, type PgaioErrorOptions } from './errors.js';
+import { IoError, PgaioError, type PgaioErrorOptions } from './errors.js';
 import { errnoOf, getSystemErrorMessage, getSystemErrorName } from './system-errors.js';
 
 export type WalFileOperation = 'open' | 'write' | 'sync';
@@ -29,6 +29,23 @@ export class WalFileError extends IoError {
     const errno = errnoOf(cause, 0);
     if (errno !== 0) return new WalFileError(operation, path, errno, cause);
     return cause instanceof Error ? cause : new Error(String(cause));
+  }
+}
+
+/** The WAL ends before the place up to which it was to be read: damaged, or a checkpoint has let go of it meanwhile. */
+export class WalReadError extends PgaioError {
+  override readonly name = 'WalReadError';
+  /** Of the segments. */
+  readonly path: string;
+  /** Where it ends, as PostgreSQL writes it. */
+  readonly lsn: string;
+
+  constructor(path: string, lsn: string, why: string) {
+    super('ERR_PGAIO_WAL_READ', `WAL in "${path}" ends at ${lsn}: ${why}`, {
+      hint: 'If a checkpoint has let go of it, create the instance with a larger wal.keepSize.',
+    });
+    this.path = path;
+    this.lsn = lsn;
   }
 }
 

@@ -1,12 +1,12 @@
 /** A backend's part of its instance's write-ahead log. */
 import { join } from 'node:path';
-import type { Aio } from '../aio/aio.js';
-import type { Scope } from '../aio/scope.js';
 import { SettingError } from '../base/errors.js';
 import { checkKind } from '../base/units.js';
 import { Checkpointing } from '../recovery/checkpoint.js';
 import { CheckpointLock } from '../recovery/checkpoint-lock.js';
 import { controlFilePath } from '../recovery/control-file.js';
+import { readMessages, type MessageOptions, type WalMessage } from '../recovery/read-messages.js';
+import { File, type FileContext } from '../vfd/file.js';
 import { logicalMessage } from '../wal/logical-message.js';
 import type { Lsn } from '../wal/lsn.js';
 import { Wal } from '../wal/wal.js';
@@ -21,7 +21,7 @@ interface BackendWalParts {
   /** Of the segments. */
   readonly directory: string;
   readonly identity: WalIdentity;
-  readonly aio: Aio;
+  readonly files: FileContext;
   readonly checkpointing: Checkpointing;
 }
 
@@ -48,7 +48,7 @@ export class BackendWal {
    * durable yet: that is asynchronous commit, and a crash may lose it, and all behind it. See `flush`.
    */
   append(prefix: string, payload: Uint8Array | string): Promise<Lsn> {
-    return this.parts.aio.waits.until(this.parts.wal.inserting(message(prefix, payload)));
+    return this.parts.files.aio.waits.until(this.parts.wal.inserting(message(prefix, payload)));
   }
 
   /** Appends a message, and resolves with the LSN of its end when it is durable. Rejects with a WalFileError. */
@@ -60,9 +60,9 @@ export class BackendWal {
 
   /** As `commit`, blocking the thread. */
   commitBlocking(prefix: string, payload: Uint8Array | string): Lsn {
-    const { wal, aio } = this.parts;
-    const end = aio.waits.block(wal.inserting(message(prefix, payload)));
-    aio.waits.block(wal.flushing(end));
+    const { wal, files } = this.parts;
+    const end = files.aio.waits.block(wal.inserting(message(prefix, payload)));
+    files.aio.waits.block(wal.flushing(end));
     return end;
   }
 
@@ -70,7 +70,30 @@ export class BackendWal {
   flush(lsn: Lsn = this.insertedUpTo): Promise<void> {
     if (!Number.isSafeInteger(lsn) || lsn > this.insertedUpTo)
       throw new RangeError(`${lsn} is not an LSN up to which anything was appended`);
-    return this.parts.aio.waits.until(this.parts.wal.flushing(lsn));
+    return this.parts.files.aio.waits.until(this.parts.wal.flushing(lsn));
+  }
+
+  /**
+   * The messages that are in the files and durable, oldest first; others may go on writing. Rejects with a WalReadError
+   * where the WAL ends too early.
+   *
+   *     for await (const { prefix, payload } of backend.wal.messages()) ...
+   */
+  messages(options: MessageOptions = {}): AsyncGenerator<WalMessage, void, undefined> {
+    const { directory, identity, files } = this.parts;
+    const { timeline, segmentSize, systemIdentifier } = identity;
+    return readMessages(
+      {
+        files,
+        open: (path) => new File(files, files.vfds.open(path, {})),
+        directory,
+        timeline,
+        segmentSize,
+        systemIdentifier: BigInt(systemIdentifier),
+        flushedUpTo: this.flushedUpTo,
+      },
+      options,
+    );
   }
 
   /**
@@ -97,11 +120,11 @@ function message(prefix: string, payload: Uint8Array | string): Uint8Array<Array
 
 /** Null for an instance without one. `flushBuffers` writes and syncs all that is dirty. */
 export function walOf(
-  aio: Aio,
-  scope: Scope,
+  context: FileContext,
   parts: ThreadParts,
   flushBuffers: () => Promise<void>,
 ): BackendWal | null {
+  const { aio, scope } = context;
   const { memory, wal: control, vfds, slot } = parts;
   const { slots, plan, handle } = memory;
   const { wal: settings } = handle.settings;
@@ -127,5 +150,5 @@ export function walOf(
     keepBytes: settings.keepBytes,
     flushBuffers,
   });
-  return new BackendWal({ wal, buffers, directory, identity: handle.wal, aio, checkpointing });
+  return new BackendWal({ wal, buffers, directory, identity: handle.wal, files: context, checkpointing });
 }

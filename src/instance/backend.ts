@@ -115,7 +115,7 @@ export class Backend {
       bytes: memory.bytes.at(-1) as Uint8Array<SharedArrayBuffer>,
       scope: this.rootScope,
     };
-    this.#wal = walOf(this.aio, this.rootScope, this.parts, () => Promise.resolve());
+    this.#wal = walOf(this.files, this.parts, () => Promise.resolve());
     if (!isMainThread) process.once('exit', this.#onExit);
   }
 
