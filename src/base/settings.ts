@@ -88,6 +88,11 @@ export interface WalSettings {
    * from the WAL itself, keeps all.
    */
   keepSize?: number | string;
+  /**
+   * Whether a thread takes checkpoints when they are due, and makes durable within 200 ms what was appended without
+   * waiting. Default true; a short program may do without.
+   */
+  checkpointer?: boolean;
   /** Time between two checkpoints, 30 s to 1 day. Default 5 min. */
   checkpointTimeout?: number | string;
   /** How much WAL there may be since the last checkpoint before another is due: bytes, or '1GB', which is the default. */
@@ -103,6 +108,7 @@ export interface ResolvedWalSettings {
   readonly direct: boolean;
   /** Infinity: all. */
   readonly keepBytes: number;
+  readonly checkpointer: boolean;
   /** In milliseconds. */
   readonly checkpointTimeout: number;
   /** In bytes. */
@@ -163,7 +169,9 @@ export function resolveSettings(
   if (ioMaxWorkers < ioMinWorkers) {
     throw new SettingError(`ioMaxWorkers (${ioMaxWorkers}) must not be below ioMinWorkers (${ioMinWorkers})`);
   }
-  const maxBackends = checkRange('maxBackends', given.maxBackends ?? 30, 1, 222);
+  // The WAL's checkpointer is one as well.
+  const others = given.wal === undefined ? 0 : 1;
+  const maxBackends = checkRange('maxBackends', given.maxBackends ?? 30, 1, 222 - others) + others;
   const sharedBuffers = blocks('sharedBuffers', given.sharedBuffers ?? 128 * MB, 16, MAX_POOL_BLOCKS);
   const ioMaxCombineLimit = blocks('ioMaxCombineLimit', given.ioMaxCombineLimit ?? MB, 1, 128);
   const combine = blocks('ioCombineLimit', given.ioCombineLimit ?? 128 * KB, 1, 128);
@@ -245,6 +253,7 @@ function resolveWal(given: WalSettings): ResolvedWalSettings {
     syncMethod,
     direct: checkOnOrOff('wal.direct', given.direct ?? false),
     keepBytes: keepSize === 'all' ? Infinity : parseBytes('wal.keepSize', keepSize),
+    checkpointer: checkOnOrOff('wal.checkpointer', given.checkpointer ?? true),
     checkpointTimeout: checkRange(
       'wal.checkpointTimeout',
       parseMillis('wal.checkpointTimeout', given.checkpointTimeout ?? '5min'),
@@ -262,6 +271,7 @@ const KNOWN_OF_WAL: ReadonlySet<string> = new Set([
   'syncMethod',
   'direct',
   'keepSize',
+  'checkpointer',
   'checkpointTimeout',
   'maxWalSize',
 ]);

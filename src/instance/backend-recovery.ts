@@ -13,6 +13,7 @@
 import { AioRecovery } from '../aio/recovery.js';
 import { InstanceCrashedError } from '../base/errors.js';
 import { releaseBuffersOf } from '../buffer/recovery.js';
+import { CheckpointLock } from '../recovery/checkpoint-lock.js';
 import { IoMemory } from '../shmem/io-memory.js';
 import { SlotStatus, type Slots } from '../shmem/slots.js';
 import { threadIdMayBeAlive, threadMayBeAlive } from '../shmem/thread-identity.js';
@@ -107,6 +108,7 @@ export class BackendRecovery {
     this.#aio.beginBackend(slot);
     this.#aio.recoverOwned(slot);
     releaseBuffersOf(this.#slots, slot, memory.plan.buffers, bufferIo);
+    new CheckpointLock(this.#slots, memory.plan.checkpointLock).release(slot);
     this.#pending.add(slot);
   }
 

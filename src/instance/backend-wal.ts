@@ -38,6 +38,11 @@ export class BackendWal {
     return this.parts.wal.control.flushed;
   }
 
+  /** Where recovery would begin to read. */
+  get redo(): Lsn {
+    return this.parts.wal.control.redo;
+  }
+
   /** Up to here records have their place. */
   get insertedUpTo(): Lsn {
     return this.parts.wal.control.reserved;

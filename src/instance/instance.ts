@@ -2,7 +2,7 @@
  * An instance: what PostgreSQL calls a cluster's shared memory plus its postmaster. One thread creates it,
  * others attach.
  */
-import { Worker } from 'node:worker_threads';
+import type { Worker } from 'node:worker_threads';
 import { closeRings, setUpRings } from '../aio/method/io-uring/setup.js';
 import { Rings } from '../aio/method/io-uring/rings.js';
 import { WorkerControl, type WorkerLimits } from '../aio/method/worker/control.js';
@@ -24,6 +24,7 @@ import { Backend } from './backend.js';
 import { InstanceWal } from './instance-wal.js';
 import { chooseMethod, type MethodChoice } from './methods.js';
 import { createMemories, planInstance, type InstanceHandle } from './shared-state.js';
+import { startThread } from './start-thread.js';
 import { AttachedMemory, ThreadParts, loadModules, type LoadedModules } from './thread-parts.js';
 
 export interface CreateOptions extends InstanceSettings {
@@ -145,25 +146,8 @@ function initializeMemory(memory: AttachedMemory, modules: LoadedModules, log: L
   memory.header.initialize(memory.layout, parts.fingerprint);
 }
 
-/**
- * A thread inherits the options of its process, unless it is given some; then it refuses those that are for a whole
- * process, so that options are given only where one is in the way: `--input-type`, which is for the main program.
- */
-function createSupervisor(handle: InstanceHandle): Worker {
-  const program = new URL('./supervisor-thread.js', import.meta.url);
-  const options = { workerData: handle, name: 'pgaio supervisor' };
-  const execArgv = process.execArgv.filter((argument) => !argument.startsWith('--input-type'));
-  if (execArgv.length === process.execArgv.length) return new Worker(program, options);
-  try {
-    return new Worker(program, { ...options, execArgv });
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'ERR_WORKER_INVALID_EXEC_ARGV') throw error;
-    return new Worker(program, { ...options, execArgv: [] });
-  }
-}
-
 function startSupervisor(handle: InstanceHandle, log: LogSink): Promise<Worker> {
-  const thread = createSupervisor(handle);
+  const thread = startThread('./supervisor-thread.js', 'pgaio supervisor', handle);
   return new Promise<Worker>((resolve, reject) => {
     thread.on('message', (message: { log?: LogEvent; ready?: boolean; failed?: string }) => {
       if (message.log !== undefined) log(message.log);
@@ -220,6 +204,7 @@ export class Instance {
     if (this.#wal === null) return;
     try {
       await this.#wal.start(this.backend, this.#log);
+      if (this.settings.wal?.checkpointer === true) this.#wal.startCheckpointer(this.handle, this.#log);
     } catch (error) {
       await this.backend.close();
       throw error;

@@ -44,6 +44,10 @@ export class Wal {
     this.control = parts.control;
   }
 
+  get files(): WalFiles {
+    return this.#parts.files;
+  }
+
   get timeline(): number {
     return this.#parts.timeline;
   }

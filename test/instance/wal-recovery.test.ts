@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import {
   cpSync,
+  existsSync,
   mkdirSync,
   mkdtempSync,
   readdirSync,
@@ -30,7 +31,11 @@ describe('the WAL of an instance before', () => {
   const fresh = (): string => join(home, `data${count++}`);
 
   function open(dataDirectory: string, wal: Partial<WalSettings> = {}): Promise<Instance> {
-    return createInstance({ ioMethod: 'sync', wal: { dataDirectory, ...wal }, log: () => undefined });
+    return createInstance({
+      ioMethod: 'sync',
+      wal: { dataDirectory, checkpointer: false, ...wal },
+      log: () => undefined,
+    });
   }
 
   const create = (dataDirectory: string, wal: Partial<WalSettings> = {}): Promise<Instance> =>
@@ -153,6 +158,32 @@ describe('the WAL of an instance before', () => {
     await commitAll(first, ['one']);
     await first.close();
     assert.deepEqual(readdirSync(elsewhere), [SEGMENT(1)]);
+  });
+
+  describe('has a checkpointer', () => {
+    /** Looks again at each turn of the loop, until it is so. */
+    async function until(isSo: () => boolean): Promise<void> {
+      while (!isSo()) await new Promise(setImmediate);
+    }
+
+    it('that makes durable what nobody waited for', async () => {
+      await using instance = await create(fresh(), { checkpointer: true });
+      const { wal } = instance.backend;
+      const end = await wal.append('test', 'asynchronous');
+      await until(() => wal.flushedUpTo >= end);
+    });
+
+    it('that takes a checkpoint when there is so much WAL, and prepares the next segment', async () => {
+      const data = fresh();
+      const instance = await create(data, { checkpointer: true, maxWalSize: '2MB' });
+      const { wal } = instance.backend;
+      const { redo } = wal;
+      for (let at = 0; at < 30; at++) await wal.commit('test', Buffer.alloc(100_000));
+      await until(() => wal.redo > redo + 2 * MB);
+      const next = Math.floor((wal.insertedUpTo + 0.75 * MB) / MB);
+      await until(() => existsSync(join(data, 'pg_wal', SEGMENT(next))));
+      await instance.close();
+    });
   });
 
   describe('is refused', () => {

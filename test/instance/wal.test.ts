@@ -26,7 +26,13 @@ forEachMethod((ioMethod) => {
   ): Promise<void> {
     const directory = mkdtempSync(join(tmpdir(), 'pgaio-wal-'));
     try {
-      const wal = { dataDirectory: directory, segmentSize: MB, buffers: 128 * 1024, ...settings };
+      const wal = {
+        dataDirectory: directory,
+        segmentSize: MB,
+        buffers: 128 * 1024,
+        checkpointer: false,
+        ...settings,
+      };
       await withRig({ ioMethod, injection: injection.url, wal }, (rig) =>
         body(rig, join(directory, 'pg_wal')),
       );
