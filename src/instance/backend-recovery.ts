@@ -122,6 +122,7 @@ export class BackendRecovery {
     const { files, memory } = this.#parts;
     try {
       this.#ioMemory.releaseOf(slot);
+      this.#parts.bounces.releaseOf(slot);
     } catch (error) {
       if (error instanceof InstanceCrashedError) return; // whoever had the lock has died with it
       throw error;

@@ -5,17 +5,14 @@
 import { isMainThread } from 'node:worker_threads';
 import { Aio } from '../aio/aio.js';
 import { inFlight, type InFlightIo } from '../aio/in-flight.js';
-import { CallbackId } from '../aio/ids.js';
 import type { IoMethodOps } from '../aio/method/method.js';
 import { Scope } from '../aio/scope.js';
 import type { LogSink } from '../base/log.js';
 import { checkBlockNumber, checkKind, checkOnOrOff } from '../base/units.js';
 import { ClosedError, InstanceCrashedError, PrivateRelationError } from '../base/errors.js';
-import { BufferManager, type ForkReader } from '../buffer/buffer-manager.js';
+import type { BufferManager, ForkReader } from '../buffer/buffer-manager.js';
 import { PageSettings, ReadFlag } from '../buffer/page-damage.js';
 import { PinnedBuffer } from '../buffer/pinned-buffer.js';
-import { BufferPool } from '../buffer/pool.js';
-import { PrivatePool } from '../buffer/private-pool.js';
 import { BufferStrategy, type StrategyKind, type StrategySize } from '../buffer/strategy.js';
 import { BufferStream } from '../read-stream/buffer-stream.js';
 import { isBatchSafe, sequentialBlocks } from '../read-stream/block-sources.js';
@@ -33,6 +30,8 @@ import { Counters, type CounterSnapshot } from '../stats/counters.js';
 import { File, type FileContext } from '../vfd/file.js';
 import type { OpenOptions } from '../vfd/vfd.js';
 import type { Wal } from '../wal/wal.js';
+import { privateBuffers, sharedBuffers, type BuffersParts } from './backend-buffers.js';
+import { BackendWrites, type CheckpointOptions } from './backend-writes.js';
 import { askForExitNotice } from './exit-notices.js';
 import { methodOps } from './methods.js';
 import { walOf } from './backend-wal.js';
@@ -56,6 +55,8 @@ export class Backend {
   readonly aio: Aio;
   readonly buffers: BufferManager;
   readonly files: FileContext;
+  /** Writing dirty pages, and synchronizing files. */
+  readonly writes: BackendWrites;
   /** The scope that everything belongs to which was given no other. */
   readonly rootScope: Scope;
   readonly parts: ThreadParts;
@@ -89,7 +90,7 @@ export class Backend {
       memory.slots.release(slot);
       throw error;
     }
-    const { thread, vfds, bufferIo } = this.parts;
+    const { thread, vfds } = this.parts;
     const { bytes } = memory;
     waits.hooks.checkSupervised = () => this.#checkSupervised();
     waits.hooks.sleeper = ops.sleeper ?? null;
@@ -97,19 +98,12 @@ export class Backend {
     this.aio = new Aio(thread, waits, ops);
     vfds.hooks.beforeClose = (fd) => this.aio.beforeClose(fd);
     this.rootScope = new Scope(this.aio, null);
-    this.buffers = new BufferManager(this.aio, {
-      pool: new BufferPool(memory.slots, slot, memory.plan.buffers),
-      bufferIo,
-      memories: [...bytes],
-      firstMemory: 0,
-      callback: CallbackId.SHARED_BUFFER_READV,
-      pageSettings: this.#pageSettings,
-      isPrivate: false,
-    });
     this.zeroDamagedPages = settings.zeroDamagedPages;
     this.ignoreChecksumFailure = settings.ignoreChecksumFailure;
     this.#directories = new DataDirectories(memory.slots, slot, memory.plan.directories);
     this.#smgr = new StorageManager(this.aio, vfds, this.#directories, settings.debugIoDirect);
+    this.buffers = sharedBuffers(this.#buffersParts());
+    this.writes = this.#makeWrites();
     this.files = {
       aio: this.aio,
       vfds,
@@ -236,22 +230,19 @@ export class Backend {
     if (backend !== this.number) {
       throw new PrivateRelationError(relation.path(Fork.MAIN), backend, this.number);
     }
-    return (this.#privateBuffers ??= this.#makePrivateBuffers());
+    return (this.#privateBuffers ??= privateBuffers(this.#buffersParts()));
   }
 
-  #makePrivateBuffers(): BufferManager {
-    const { memory } = this.parts;
-    const own = new PrivatePool(memory.handle.settings.tempBuffers, () => this.aio.waits.lookAgainSoon());
-    this.parts.privatePool = own;
-    return new BufferManager(this.aio, {
-      pool: own.pool,
-      bufferIo: own.bufferIo,
-      memories: [memory.addPrivate(own.memory)],
-      firstMemory: memory.privateNumber,
-      callback: CallbackId.LOCAL_BUFFER_READV,
-      pageSettings: this.#pageSettings,
-      isPrivate: true,
-    });
+  #buffersParts(): BuffersParts {
+    const { aio, rootScope: scope, parts } = this;
+    return { aio, scope, parts, smgr: this.#smgr, pageSettings: this.#pageSettings };
+  }
+
+  #makeWrites(): BackendWrites {
+    const { aio, rootScope: scope, buffers, parts } = this;
+    const requests = parts.syncRequests;
+    const buffersOf = (relation: SmgrRelation): BufferManager => this.#openBuffersOf(relation);
+    return new BackendWrites({ aio, scope, buffers, requests, smgr: this.#smgr, buffersOf });
   }
 
   /** The buffer of a block, pinned, if the page is in the pool; null when not. Never waits. */
@@ -337,12 +328,12 @@ export class Backend {
    * many files that were. Readers and errors as with `truncateRelation`. The relation may be created anew.
    */
   dropRelation(relation: SmgrRelation): Promise<number> {
-    return this.#until(relation, (buffers) => removing(buffers, relation));
+    return this.#until(relation, (buffers) => removing(buffers, relation, this.parts.syncRequests));
   }
 
   /** As `dropRelation`, blocking the thread. */
   dropRelationBlocking(relation: SmgrRelation): number {
-    return this.#block(relation, (buffers) => removing(buffers, relation));
+    return this.#block(relation, (buffers) => removing(buffers, relation, this.parts.syncRequests));
   }
 
   /**
@@ -379,6 +370,12 @@ export class Backend {
   #openBuffersOf(relation: SmgrRelation): BufferManager {
     this.#assertOpen();
     return this.buffersOf(relation);
+  }
+
+  /** Writes and synchronizes every page that is dirty now: see `BackendWrites.checkpointBuffers`. */
+  checkpointBuffers(options: CheckpointOptions = {}): Promise<void> {
+    this.#assertOpen();
+    return this.writes.checkpointBuffers(options);
   }
 
   // --- files -------------------------------------------------------------------------------------
@@ -483,6 +480,8 @@ export class Backend {
     this.aio.ops.leave?.();
     native?.forget();
     this.files.ioMemory.releaseAll();
+    this.parts.bounces.releaseAll();
+    this.buffers.locks.pool.locks.releaseShared();
     slots.release(this.parts.slot);
   }
 

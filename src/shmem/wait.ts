@@ -29,6 +29,8 @@ export const WaitEvent = {
   AioHandle: 3,
   AioHandleTurn: 4,
   IoMemory: 5,
+  BufferContent: 6,
+  RelationExtension: 7,
 } as const;
 export type WaitEvent = (typeof WaitEvent)[keyof typeof WaitEvent];
 
