@@ -157,7 +157,8 @@ export class ContentLocks {
       }
       seen = before;
     }
-    if ((seen & SHARE_MASK) === 1) this.#tell(buffer, seen);
+    // Tasks of this thread may have waited for this holder of several.
+    this.#tell(buffer, (seen & SHARE_MASK) === 1 ? seen : 0);
   }
 
   /** For a backend that leaves: what a pass was waiting with when it was cut off. */

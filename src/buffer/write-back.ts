@@ -308,10 +308,13 @@ class Flush {
     }
   }
 
-  /** Until there may be so much memory. It is given back at once, as nobody waits for a handle with memory in hand. */
+  /**
+   * Until there may be so much memory: own writes give theirs back when they are reclaimed, which nobody else does. It is given back at once, as nobody waits for a handle with memory in hand. */
   #leasing(bytes: number): Step<unknown> {
     const { aio, bounces } = this.#parts;
     return () => {
+      const reclaimed = aio.reclaimSome();
+      if (reclaimed !== false) return reclaimed;
       const offset = bounces.lease(aio.waits, bytes);
       if (offset === PENDING) return PENDING;
       bounces.release(offset, bytes);
