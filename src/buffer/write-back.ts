@@ -38,7 +38,7 @@ import { PINNED_BY_ISSUER } from './shared-writev.js';
 
 const AT = DescriptorLayout.at;
 const TAG_WORDS = [AT.block, AT.relation, AT.database, AT.tablespace, AT.forkDirectory];
-const IN_FLIGHT_MAX = 16;
+const IN_FLIGHT_MAX = 8;
 /** So often the log is flushed for a page that is changed again meanwhile, before changes are kept out. */
 const LOG_TRIES_MAX = 3;
 const { ENOSPC } = constants.errno;

@@ -2,14 +2,16 @@
 import type { Aio } from '../aio/aio.js';
 import { CallbackId } from '../aio/ids.js';
 import type { Scope } from '../aio/scope.js';
-import { BufferManager, type ManagedPool } from '../buffer/buffer-manager.js';
+import { BufferManager, type ForkReader, type ManagedPool } from '../buffer/buffer-manager.js';
 import { ContentLocks } from '../buffer/content-lock.js';
-import type { PageSettings } from '../buffer/page-damage.js';
+import { ReadFlag, type PageSettings } from '../buffer/page-damage.js';
 import { BufferPool } from '../buffer/pool.js';
 import { PrivatePool } from '../buffer/private-pool.js';
 import { WriteBack } from '../buffer/write-back.js';
 import { createPageKernel } from '../page/page-kernel.js';
-import type { StorageManager } from '../smgr/smgr.js';
+import { Fork } from '../smgr/relation.js';
+import type { SmgrRelation, StorageManager } from '../smgr/smgr.js';
+import type { StreamOptions } from './relation-options.js';
 import type { ThreadParts } from './thread-parts.js';
 
 export interface BuffersParts {
@@ -85,4 +87,17 @@ function manage(
       page,
     });
   });
+}
+
+/** What a read of the relation looks like, as its options say. */
+export function readerOf<D>(
+  buffers: BufferManager,
+  relation: SmgrRelation,
+  options: StreamOptions<D>,
+): ForkReader {
+  const flags =
+    (options.noChecksums === true ? ReadFlag.NO_CHECKSUMS : 0) |
+    (options.zeroOnError === true ? ReadFlag.ZERO_ON_ERROR : 0) |
+    (options.ignoreChecksumFailure === true ? ReadFlag.IGNORE_CHECKSUM_FAILURES : 0);
+  return buffers.reader(relation, options.fork ?? Fork.MAIN, flags);
 }

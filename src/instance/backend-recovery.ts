@@ -16,6 +16,7 @@ import { releaseBuffersOf } from '../buffer/recovery.js';
 import { IoMemory } from '../shmem/io-memory.js';
 import { SlotStatus, type Slots } from '../shmem/slots.js';
 import { threadIdMayBeAlive, threadMayBeAlive } from '../shmem/thread-identity.js';
+import { ExtensionLocks } from '../smgr/extension-locks.js';
 import { Counter } from '../stats/counters.js';
 import { DescriptorBudget } from '../vfd/budget.js';
 import { methodRecovery } from './methods.js';
@@ -107,6 +108,7 @@ export class BackendRecovery {
     this.#aio.beginBackend(slot);
     this.#aio.recoverOwned(slot);
     releaseBuffersOf(this.#slots, slot, memory.plan.buffers, bufferIo);
+    ExtensionLocks.releaseOf(this.#slots, slot, memory.plan.extensionLocks);
     this.#pending.add(slot);
   }
 

@@ -7,10 +7,14 @@ import type { Scope } from '../aio/scope.js';
 import type { BufferManager } from '../buffer/buffer-manager.js';
 import { DescriptorLayout, DIRTY, type ForkTag } from '../buffer/descriptor.js';
 import type { WalFlusher } from '../buffer/write-back.js';
+import { PinnedBuffer } from '../buffer/pinned-buffer.js';
+import type { Step } from '../shmem/wait.js';
+import type { ExtensionLocks } from '../smgr/extension-locks.js';
 import { Fork } from '../smgr/relation.js';
 import type { SmgrRelation, StorageManager } from '../smgr/smgr.js';
 import { makingRoom, SyncFiles } from '../smgr/sync-files.js';
 import type { SyncRequest, SyncRequests } from '../smgr/sync-requests.js';
+import { BufferedExtension } from './buffered-extend.js';
 import type { RelationOptions } from './relation-options.js';
 
 const AT = DescriptorLayout.at;
@@ -22,6 +26,11 @@ export interface CheckpointOptions {
   throttle?: (done: number, total: number) => Promise<void> | void;
 }
 
+export interface ExtendOptions extends RelationOptions {
+  /** To which the pins belong. Default: the backend's own. */
+  scope?: Scope;
+}
+
 export interface WritesParts {
   readonly aio: Aio;
   readonly scope: Scope;
@@ -29,6 +38,7 @@ export interface WritesParts {
   /** The shared pool. */
   readonly buffers: BufferManager;
   readonly requests: SyncRequests;
+  readonly extensionLocks: ExtensionLocks;
   /** The pool that a relation is in. */
   buffersOf(relation: SmgrRelation): BufferManager;
 }
@@ -116,6 +126,39 @@ export class BackendWrites {
     } finally {
       await this.processSyncRequests();
     }
+  }
+
+  /**
+   * Adds `count` blocks of zeroes to the end of a fork that exists. Resolves with their buffers, pinned, in order; the
+   * caller releases them. Several backends may extend a fork at the same time: each gets blocks of its own. Rejects with a
+   * RelationFileError, ENOSPC for example, and nothing has changed then; with ERR_PGAIO_NO_UNPINNED_BUFFERS when the pool
+   * has no room for so many blocks at once.
+   */
+  async extendRelation(
+    relation: SmgrRelation,
+    count: number,
+    options: ExtendOptions = {},
+  ): Promise<PinnedBuffer[]> {
+    const { aio, extensionLocks: locks } = this.#parts;
+    const { fork = Fork.MAIN, scope = this.#parts.scope } = options;
+    const buffers = this.#parts.buffersOf(relation);
+    const requestSync = buffers.isPrivate ? null : this.#requesting(relation, fork);
+    const extension = new BufferedExtension({ buffers, relation, fork, count, scope, locks, requestSync });
+    const { first, buffers: added } = await aio.waits.until(() => extension.step());
+    return added.map((buffer, at) => new PinnedBuffer(buffers, scope, buffer, first + at));
+  }
+
+  #requesting(relation: SmgrRelation, fork: Fork): (segment: number) => Step<unknown> | null {
+    const { requests } = this.#parts;
+    const { locator, directoryNumber: directory } = relation;
+    return (segment) =>
+      requests.request({ directory, locator, fork, segment }) ? null : makingRoom(this.#parts);
+  }
+
+  /** For a backend that leaves: what it waited with. */
+  leave(): void {
+    this.#parts.buffers.locks.pool.locks.releaseShared();
+    this.#parts.extensionLocks.releaseAll();
   }
 
   /** Whether a checkpoint would have anything to do. */

@@ -10,7 +10,7 @@ import { Scope } from '../aio/scope.js';
 import type { LogSink } from '../base/log.js';
 import { checkBlockNumber, checkKind, checkOnOrOff } from '../base/units.js';
 import { ClosedError, InstanceCrashedError, PrivateRelationError } from '../base/errors.js';
-import type { BufferManager, ForkReader } from '../buffer/buffer-manager.js';
+import type { BufferManager } from '../buffer/buffer-manager.js';
 import { PageSettings, ReadFlag } from '../buffer/page-damage.js';
 import { PinnedBuffer } from '../buffer/pinned-buffer.js';
 import { BufferStrategy, type StrategyKind, type StrategySize } from '../buffer/strategy.js';
@@ -24,14 +24,15 @@ import { currentThreadIdentity, threadMayBeAlive } from '../shmem/thread-identit
 import { SlotStatus } from '../shmem/slots.js';
 import { Waits, type Step } from '../shmem/wait.js';
 import { DataDirectories } from '../smgr/data-directories.js';
+import { ExtensionLocks } from '../smgr/extension-locks.js';
 import { Fork, type RelationLocator } from '../smgr/relation.js';
 import { SmgrRelation, StorageManager } from '../smgr/smgr.js';
 import { Counters, type CounterSnapshot } from '../stats/counters.js';
 import { File, type FileContext } from '../vfd/file.js';
 import type { OpenOptions } from '../vfd/vfd.js';
 import type { Wal } from '../wal/wal.js';
-import { privateBuffers, sharedBuffers, type BuffersParts } from './backend-buffers.js';
-import { BackendWrites, type CheckpointOptions } from './backend-writes.js';
+import { privateBuffers, readerOf, sharedBuffers, type BuffersParts } from './backend-buffers.js';
+import { BackendWrites, type CheckpointOptions, type ExtendOptions } from './backend-writes.js';
 import { askForExitNotice } from './exit-notices.js';
 import { methodOps } from './methods.js';
 import { walOf } from './backend-wal.js';
@@ -240,9 +241,11 @@ export class Backend {
 
   #makeWrites(): BackendWrites {
     const { aio, rootScope: scope, buffers, parts } = this;
-    const requests = parts.syncRequests;
+    const { syncRequests: requests, memory, slot } = parts;
+    const extensionLocks = new ExtensionLocks(memory.slots, slot, memory.plan.extensionLocks, aio.waits);
     const buffersOf = (relation: SmgrRelation): BufferManager => this.#openBuffersOf(relation);
-    return new BackendWrites({ aio, scope, buffers, requests, smgr: this.#smgr, buffersOf });
+    const smgr = this.#smgr;
+    return new BackendWrites({ aio, scope, buffers, requests, extensionLocks, smgr, buffersOf });
   }
 
   /** The buffer of a block, pinned, if the page is in the pool; null when not. Never waits. */
@@ -372,6 +375,15 @@ export class Backend {
     return this.buffersOf(relation);
   }
 
+  /** Adds blocks of zeroes through the pool, also several backends at the same time: see `BackendWrites.extendRelation`. */
+  extendBufferedRelation(
+    relation: SmgrRelation,
+    count: number,
+    options: ExtendOptions = {},
+  ): Promise<PinnedBuffer[]> {
+    return this.writes.extendRelation(relation, count, options);
+  }
+
   /** Writes and synchronizes every page that is dirty now: see `BackendWrites.checkpointBuffers`. */
   checkpointBuffers(options: CheckpointOptions = {}): Promise<void> {
     this.#assertOpen();
@@ -413,6 +425,11 @@ export class Backend {
   /** Checksum failures of all backends of the instance, by database. */
   checksumFailures(): DatabaseChecksumFailures[] {
     return databaseChecksumFailures(this.parts.checksumFailures, this.#directories);
+  }
+
+  /** It is closed, or being closed. */
+  get hasLeft(): boolean {
+    return this.#closed;
   }
 
   // --- ending ------------------------------------------------------------------------------------
@@ -481,7 +498,7 @@ export class Backend {
     native?.forget();
     this.files.ioMemory.releaseAll();
     this.parts.bounces.releaseAll();
-    this.buffers.locks.pool.locks.releaseShared();
+    this.writes.leave();
     slots.release(this.parts.slot);
   }
 
@@ -517,12 +534,4 @@ export class Backend {
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
   }
-}
-
-function readerOf<D>(buffers: BufferManager, relation: SmgrRelation, options: StreamOptions<D>): ForkReader {
-  const flags =
-    (options.noChecksums === true ? ReadFlag.NO_CHECKSUMS : 0) |
-    (options.zeroOnError === true ? ReadFlag.ZERO_ON_ERROR : 0) |
-    (options.ignoreChecksumFailure === true ? ReadFlag.IGNORE_CHECKSUM_FAILURES : 0);
-  return buffers.reader(relation, options.fork ?? Fork.MAIN, flags);
 }

@@ -233,8 +233,9 @@ export class Instance {
   }
 
   /**
-   * Closes this thread's backend, then the instance: workers finish what is queued and leave; other
-   * backends' next use throws. Resolves when the threads have ended.
+   * Writes and synchronizes what is dirty; closes this thread's backend, then the instance: workers finish what is queued
+   * and leave; other backends' next use throws. Resolves when the threads have ended. What could not be written is
+   * lost: the instance is closed all the same, and this rejects with the error, of the kinds of `checkpointBuffers`.
    */
   close(): Promise<void> {
     this.#closing ??= this.#close();
@@ -242,6 +243,28 @@ export class Instance {
   }
 
   async #close(): Promise<void> {
+    try {
+      await this.#saveDirty();
+    } finally {
+      await this.#end();
+    }
+  }
+
+  /** With a backend of its own where this thread's has left already. */
+  async #saveDirty(): Promise<void> {
+    const { header } = this.backend.parts.memory;
+    if (!this.backend.writes.hasWork) return;
+    header.checkCrashed();
+    if (!this.backend.hasLeft) return this.backend.checkpointBuffers();
+    const other = await attachInstance(this.handle);
+    try {
+      await other.checkpointBuffers();
+    } finally {
+      await other.close();
+    }
+  }
+
+  async #end(): Promise<void> {
     const { header, slots } = this.backend.parts.memory;
     try {
       await this.backend.close();

@@ -15,6 +15,7 @@ import { IoMemory, type IoMemoryRegion } from '../shmem/io-memory.js';
 import { SegmentPlan, createSharedMemory } from '../shmem/segment.js';
 import { Slots, type SlotRegion } from '../shmem/slots.js';
 import { DataDirectories, type DataDirectoryRegion } from '../smgr/data-directories.js';
+import { ExtensionLocks, type ExtensionLockRegion } from '../smgr/extension-locks.js';
 import { SyncRequests, type SyncRequestRegion } from '../smgr/sync-requests.js';
 import { ChecksumFailureTable, type ChecksumFailureRegion } from '../stats/checksum-failures.js';
 import { Counters } from '../stats/counters.js';
@@ -60,6 +61,7 @@ export interface InstancePlan {
   readonly ioMemory: IoMemoryRegion;
   readonly bounces: IoMemoryRegion;
   readonly syncRequests: SyncRequestRegion;
+  readonly extensionLocks: ExtensionLockRegion;
   readonly damageLog: DamageLogRegion;
   readonly checksumFailures: ChecksumFailureRegion;
   /** Null for an instance without a WAL. */
@@ -89,6 +91,7 @@ export function planInstance(settings: ResolvedSettings): InstancePlan {
     ioMemory: IoMemory.plan(plan, settings.ioMemory),
     bounces: IoMemory.plan(plan, BOUNCE_BYTES, settings.ioMemory, 'bounce pages'),
     syncRequests: SyncRequests.plan(plan, SYNC_REQUESTS, handles.count),
+    extensionLocks: ExtensionLocks.plan(plan),
     damageLog: planDamageLog(plan, slots.count),
     checksumFailures: ChecksumFailureTable.plan(plan),
     wal: settings.wal === null ? null : WalControl.plan(plan, slots.count),
