@@ -32,7 +32,7 @@ export {
 } from './base/errors.js';
 export { BuffersPinnedError } from './base/buffers-pinned-error.js';
 export { RelationFileError, type RelationFileOperation } from './base/relation-file-error.js';
-export { WalFileError, WalReadError, type WalFileOperation } from './base/wal-errors.js';
+export { WalFileError, WalPositionError, WalReadError, type WalFileOperation } from './base/wal-errors.js';
 export { formatLsn, parseLsn, type Lsn } from './wal/lsn.js';
 export { ControlFileError } from './recovery/control-file.js';
 export { DataDirectoryError } from './recovery/data-directory.js';

@@ -26,7 +26,7 @@ export interface Stage {
 }
 
 /** Stops before the n-th call from now on. */
-function holdAt(stage: Stage, object: object, method: string, nth = 1): void {
+export function holdAt(stage: Stage, object: object, method: string, nth = 1): void {
   const functions = object as Record<string, (...args: unknown[]) => unknown>;
   const original = functions[method];
   if (original === undefined) throw new Error(`there is no ${method}`);
@@ -39,7 +39,7 @@ function holdAt(stage: Stage, object: object, method: string, nth = 1): void {
 }
 
 /** Reads blocks 3 to 6, blocking. */
-function readFour({ backend, blocks }: Stage): ReadBuffersOperation {
+export function readFour({ backend, blocks }: Stage): ReadBuffersOperation {
   const op = blocks.start(3, 4);
   backend.aio.waits.block(() => blocks.buffers.wait(op));
   return op;

@@ -17,6 +17,8 @@ export function leaksOf(handle: InstanceHandle, attached = 0): string[] {
   const { slots, plan } = memory;
   const leased = new IoMemory(slots, 0, plan.ioMemory).unitsInUse;
   if (leased > 0) found.push(`${leased} units of I/O memory are leased`);
+  const bounces = new IoMemory(slots, 0, plan.bounces).unitsInUse;
+  if (bounces > 0) found.push(`${bounces} bounce pages are leased`);
   if (attached > 0) return found;
   const entries = new FileTable(slots, 0, plan.files).entriesInUse;
   if (entries > 0) found.push(`${entries} entries of the file table are in use`);
@@ -37,6 +39,8 @@ function bufferLeaks({ slots, plan, words }: AttachedMemory): string[] {
   for (let buffer = 0; buffer < plan.buffers.count; buffer++) {
     const state = words.load(pool.base(buffer));
     if ((state & PIN_MASK) !== 0) found.push(`buffer ${buffer} has ${state & PIN_MASK} pin(s)`);
+    const lock = words.load(plan.buffers.contentLocks + buffer) & ~(1 << 23);
+    if (lock !== 0) found.push(`the content lock of buffer ${buffer} is held`);
     if ((state & (IO_IN_PROGRESS | IO_REFERENCE | WAITERS)) !== 0) found.push(`buffer ${buffer} has a claim`);
   }
   return found;

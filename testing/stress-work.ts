@@ -5,7 +5,7 @@
 import { linkSync, readFileSync } from 'node:fs';
 import { BuffersPinnedError } from '../src/base/buffers-pinned-error.js';
 import { PgaioError } from '../src/base/errors.js';
-import { isOutOfBuffers } from '../src/buffer/pool.js';
+import { isOutOfBuffers } from '../src/buffer/pool-holders.js';
 import type { Backend } from '../src/instance/backend.js';
 import type { SmgrRelation } from '../src/smgr/smgr.js';
 import type { Random } from './random.js';

@@ -345,6 +345,16 @@ export class Aio implements ScopeKeeper {
     return this.reclaimCompleted();
   }
 
+  /** Step: until own I/O was reclaimed, for who needs what that gives back; false when there is none. */
+  reclaimSome(): boolean | Pending {
+    this.submitStaged();
+    while (this.#oldest !== NONE) {
+      if (this.reclaimCompleted() > 0) return true;
+      if (this.#waitForOldest(WaitEvent.AioIoCompletion) === PENDING) return PENDING;
+    }
+    return false;
+  }
+
   /** False: this thread is at it already, and a local callback came back here, by way of an abort for example. */
   #reclaim(io: IoHandle): boolean {
     const local = io.index - this.#first;

@@ -12,4 +12,8 @@ export const CallbackId = {
   LOCAL_BUFFER_READV: 5,
   WAL_WRITEV: 6,
   WAL_SYNC: 7,
+  SMGR_WRITEV: 8,
+  SHARED_BUFFER_WRITEV: 9,
+  LOCAL_BUFFER_WRITEV: 10,
+  SMGR_SYNC: 11,
 } as const;

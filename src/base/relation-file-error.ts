@@ -3,10 +3,10 @@ import { constants as osConstants } from 'node:os';
 import { IoError, type IoErrorFields, type PgaioErrorOptions } from './errors.js';
 import { errnoOf, getSystemErrorMessage, getSystemErrorName } from './system-errors.js';
 
-export type RelationFileOperation = 'create' | 'extend' | 'truncate' | 'remove' | 'stat' | 'sync';
+export type RelationFileOperation = 'create' | 'extend' | 'truncate' | 'remove' | 'stat' | 'sync' | 'write';
 
 /**
- * The kernel refused to create, extend, truncate, remove, stat or sync a relation's file. `code` is
+ * The kernel refused to create, extend, truncate, remove, stat, sync or write a relation's file. `code` is
  * `ERR_PGAIO_EXTEND_ENOSPC` and the like; `path` is the segment file, relative to the data directory;
  * `firstBlock` and `lastBlock` are the blocks that were to be written or cut, where there are any.
  */

@@ -49,6 +49,20 @@ export class WalReadError extends PgaioError {
   }
 }
 
+/** A page claims to have been changed by a record that the WAL does not have yet: it is not written. */
+export class WalPositionError extends PgaioError {
+  override readonly name = 'WalPositionError';
+  /** Of the page, as PostgreSQL writes it. */
+  readonly lsn: string;
+
+  constructor(lsn: string, end: string) {
+    super('ERR_PGAIO_WAL_POSITION', `a page has the LSN ${lsn}, and the WAL ends at ${end}`, {
+      hint: 'The page is of another cluster, or an older copy of the WAL was brought back: restore both from one backup.',
+    });
+    this.lsn = lsn;
+  }
+}
+
 function hintFor(operation: WalFileOperation, errno: number): PgaioErrorOptions {
   const { ENOSPC, EDQUOT, EACCES, EPERM, EROFS, ENOENT } = osConstants.errno;
   if (operation === 'sync')

@@ -1,10 +1,12 @@
 /**
- * The right to read a page in: claiming it, tying it to an I/O, ending it. PostgreSQL's StartBufferIO and
- * TerminateBufferIO, the latter also for I/O that another thread completes.
+ * The right to read a page in or to write it out: claiming it, tying it to an I/O, ending it. PostgreSQL's
+ * StartBufferIO and TerminateBufferIO, the latter also for I/O that another thread completes. What is said of reads
+ * is so of writes; what only writes do is at the end.
  *
  * Whose a claim is, while no I/O is tied to it, stands in the claimer's holdings, written directly behind the
  * swap that makes the claim. From the swap that ties it to an I/O on it is the I/O's, and so is the pin that
- * the same swap adds: whoever completes the I/O ends both.
+ * the same swap adds: whoever completes the I/O ends both. Who claims a write need not have the buffer pinned: the
+ * swap that claims then pins it as well, and that pin passes to the I/O.
  */
 import { broadcast, CONDITION_WORDS_MAX } from '../shmem/condition.js';
 import type { SegmentPlan } from '../shmem/segment.js';
@@ -14,11 +16,14 @@ import type { SharedWords } from '../shmem/words.js';
 import {
   BufferIoLayout,
   DESCRIPTOR_SHIFT,
+  DIRTY,
   DescriptorLayout,
   IO_ERROR,
   IO_IN_PROGRESS,
   IO_REFERENCE,
+  JUST_DIRTIED,
   PIN_ONE,
+  TAG_VALID,
   VALID,
   WAITERS,
 } from './descriptor.js';
@@ -28,6 +33,22 @@ import type { BufferRegion } from './region.js';
 const { state: STATE } = DescriptorLayout.at;
 /** Buffers share conditions; a waiter looks again anyway. */
 const CONDITIONS = 128;
+/** Such a page is to be written. */
+const FLUSHABLE = DIRTY | VALID | TAG_VALID;
+
+/** What an I/O has come to. */
+const FAILED = 0;
+const READ = 1;
+const WRITTEN = 2;
+type Outcome = typeof FAILED | typeof READ | typeof WRITTEN;
+
+/** A page that was changed since its write was claimed stays dirty; a write that failed changes nothing. */
+function endOf(state: number, outcome: Outcome): number {
+  const ended = state & ~(IO_IN_PROGRESS | IO_REFERENCE | WAITERS | IO_ERROR);
+  if (outcome === FAILED) return ended | IO_ERROR;
+  if (outcome === READ) return ended | VALID;
+  return (state & JUST_DIRTIED) !== 0 ? ended : ended & ~DIRTY;
+}
 
 /** Outcome of a claim. */
 export const Claim = {
@@ -144,6 +165,10 @@ export class BufferIo {
    * again over buffers that were done. One swap ends the claim, sets the outcome, and drops the I/O's pin.
    */
   terminate(buffer: number, ioHandle: number, ioGeneration: number, valid: boolean): void {
+    this.#terminate(buffer, ioHandle, ioGeneration, valid ? READ : FAILED);
+  }
+
+  #terminate(buffer: number, ioHandle: number, ioGeneration: number, outcome: Outcome): void {
     const io = this.#region.io + buffer * BufferIoLayout.words;
     const word = this.#stateWord(buffer);
     let state = this.#words.get(word);
@@ -153,7 +178,7 @@ export class BufferIo {
         this.#words.get(io + BufferIoLayout.at.ioHandle) === ioHandle &&
         this.#words.get(io + BufferIoLayout.at.ioGeneration) === ioGeneration;
       if (!running || !ours) return;
-      const seen = this.#words.compareExchange(word, state, this.#ended(state, valid) - PIN_ONE);
+      const seen = this.#words.compareExchange(word, state, endOf(state, outcome) - PIN_ONE);
       if (seen === state) break;
       state = seen;
     }
@@ -176,12 +201,17 @@ export class BufferIo {
     this.giveUpFrom(this.#holdings, buffer);
   }
 
+  /** Ends a claim of this backend without an I/O: it has put the page there itself. */
+  endAsValid(buffer: number): void {
+    this.giveUpFrom(this.#holdings, buffer, READ);
+  }
+
   /** The same, by whose holdings say that there is such a claim; for the supervisor, those of a dead backend. */
-  giveUpFrom(holdings: Uint8Array, buffer: number): void {
+  giveUpFrom(holdings: Uint8Array, buffer: number, outcome: Outcome = FAILED): void {
     const word = this.#stateWord(buffer);
     let state = this.#words.get(word);
     for (;;) {
-      const seen = this.#words.compareExchange(word, state, this.#ended(state, false));
+      const seen = this.#words.compareExchange(word, state, endOf(state, outcome));
       if (seen === state) {
         holdings[buffer] = Holding.PINNED;
         break;
@@ -189,11 +219,6 @@ export class BufferIo {
       state = seen;
     }
     if ((state & WAITERS) !== 0) this.wake(buffer);
-  }
-
-  #ended(state: number, valid: boolean): number {
-    const cleared = state & ~(IO_IN_PROGRESS | IO_REFERENCE | WAITERS | IO_ERROR);
-    return cleared | (valid ? VALID : IO_ERROR);
   }
 
   /** Step: until nobody has the right to read this buffer's page any more. */
@@ -206,6 +231,77 @@ export class BufferIo {
       state = seen === state ? state | WAITERS : seen;
     }
     return true;
+  }
+
+  // --- writing -----------------------------------------------------------------------------------
+
+  /** Whether the page is there and not in its file yet. */
+  isDirty(buffer: number): boolean {
+    return (this.#words.load(this.#stateWord(buffer)) & FLUSHABLE) === FLUSHABLE;
+  }
+
+  /** The page was changed: by who has it pinned, and its content lock exclusively. */
+  markDirty(buffer: number): void {
+    this.#words.or(this.#stateWord(buffer), DIRTY | JUST_DIRTIED);
+  }
+
+  /** Claims the right to write a dirty page. `pinned`: this backend has the buffer pinned already. */
+  claimWrite(buffer: number, pinned: boolean): Claim {
+    const holdings = this.#holdings;
+    const word = this.#stateWord(buffer);
+    const pin = pinned ? 0 : PIN_ONE;
+    let state = this.#words.get(word); // validated by the swap, or by whoever waits for it
+    for (;;) {
+      if ((state & FLUSHABLE) !== FLUSHABLE) return Claim.ALREADY_DONE;
+      if ((state & IO_IN_PROGRESS) !== 0) {
+        this.#readReference(buffer, state);
+        return Claim.IN_PROGRESS;
+      }
+      const claimed = ((state | IO_IN_PROGRESS) & ~JUST_DIRTIED) + pin;
+      const seen = this.#words.compareExchange(word, state, claimed);
+      if (seen === state) {
+        holdings[buffer] = Holding.CLAIMED;
+        return Claim.READY;
+      }
+      state = seen;
+    }
+  }
+
+  /** Gives a write's claim back, and the pin that was made with it. */
+  giveUpWrite(buffer: number, pinned: boolean): void {
+    const holdings = this.#holdings;
+    this.giveUp(buffer);
+    if (pinned) return;
+    this.#words.sub(this.#stateWord(buffer), PIN_ONE);
+    holdings[buffer] = Holding.NONE;
+  }
+
+  /** Ties a write's claim to an I/O, which takes over the pin that was made with it, or gets one. */
+  attachWrite(buffer: number, ioHandle: number, ioGeneration: number, pinned: boolean): void {
+    if (pinned) {
+      this.attach(buffer, ioHandle, ioGeneration);
+      return;
+    }
+    const holdings = this.#holdings;
+    const io = this.#region.io + buffer * BufferIoLayout.words;
+    this.#words.set(io + BufferIoLayout.at.ioHandle, ioHandle);
+    this.#words.set(io + BufferIoLayout.at.ioGeneration, ioGeneration);
+    const word = this.#stateWord(buffer);
+    let state = this.#words.get(word);
+    for (;;) {
+      const seen = this.#words.compareExchange(word, state, state | IO_REFERENCE);
+      if (seen === state) {
+        holdings[buffer] = Holding.NONE;
+        break;
+      }
+      state = seen;
+    }
+    if ((state & WAITERS) !== 0) this.wake(buffer);
+  }
+
+  /** As `terminate`, of a write. */
+  terminateWrite(buffer: number, ioHandle: number, ioGeneration: number, written: boolean): void {
+    this.#terminate(buffer, ioHandle, ioGeneration, written ? WRITTEN : FAILED);
   }
 
   /** Until the state word no longer holds `state`, in which the waiters are marked. */

@@ -16,14 +16,19 @@ import { AioReturn, ResultStatus } from '../aio/result.js';
 import type { Scope, ScopedResources } from '../aio/scope.js';
 import { assert } from '../base/assert.js';
 import { BLOCK_SIZE } from '../base/settings.js';
-import { PENDING, type Pending } from '../shmem/wait.js';
+import { PENDING, type Pending, type Step } from '../shmem/wait.js';
+import type { Slots } from '../shmem/slots.js';
 import { checkFork, type Fork } from '../smgr/relation.js';
 import type { SmgrRelation } from '../smgr/smgr.js';
 import { Claim, type BufferIo } from './buffer-io.js';
 import { makeForkTag, type ForkTag } from './descriptor.js';
 import type { PageSettings } from './page-damage.js';
-import { isOutOfBuffers, type BufferPool } from './pool.js';
+import { BufferLocks } from './buffer-lock.js';
+import type { ContentLocks } from './content-lock.js';
+import { DIRTY_VICTIMS, type BufferPool } from './pool.js';
+import { isOutOfBuffers } from './pool-holders.js';
 import type { BufferStrategy } from './strategy.js';
+import type { WriteBack } from './write-back.js';
 
 /** Blocks in one memory of the pool: 4 GiB. */
 export const MEMORY_BLOCKS = 524_288;
@@ -66,6 +71,8 @@ export class ReadBuffersOperation {
   synchronous = false;
   /** `start` only pins, and the first I/O is started by `wait`: for methods that would execute it at once. */
   deferred = false;
+  /** Buffers that are being written so that the next block can have one. */
+  cleaning: Step<true> | null = null;
   /** A `wait` had to sleep, or to start an I/O. */
   waited = false;
 
@@ -90,6 +97,7 @@ export class ReadBuffersOperation {
     this.inFlight = false;
     this.foreign = false;
     this.waited = false;
+    this.cleaning = null;
   }
 
   /** Blocks are missing yet: `wait` must be called before the buffers are used. */
@@ -106,6 +114,9 @@ export class ReadBuffersOperation {
 export interface ManagedPool {
   readonly pool: BufferPool;
   readonly bufferIo: BufferIo;
+  readonly contentLocks: ContentLocks;
+  /** Of the instance; null for a private pool: see LockedPool. */
+  readonly slots: Slots | null;
   /** The pages' memories, and the number of the first of them. */
   readonly memories: readonly Uint8Array<SharedArrayBuffer>[];
   readonly firstMemory: number;
@@ -121,6 +132,10 @@ export class BufferManager implements ScopedResources {
   readonly pool: BufferPool;
   readonly bufferIo: BufferIo;
   readonly isPrivate: boolean;
+  /** Locks on the pool's pages that this backend holds. */
+  readonly locks: BufferLocks;
+  /** Writes the pool's dirty pages. */
+  readonly writeBack: WriteBack;
   readonly #memories: readonly Uint8Array<SharedArrayBuffer>[];
   readonly #firstMemory: number;
   readonly #callback: number;
@@ -133,7 +148,12 @@ export class BufferManager implements ScopedResources {
   hits = 0;
   joins = 0;
 
-  constructor(aio: Aio, managed: ManagedPool) {
+  /** `makeWriteBack` is given what finds a buffer's page. */
+  constructor(
+    aio: Aio,
+    managed: ManagedPool,
+    makeWriteBack: (page: (buffer: number) => Uint8Array) => WriteBack,
+  ) {
     this.aio = aio;
     this.pool = managed.pool;
     this.bufferIo = managed.bufferIo;
@@ -142,6 +162,11 @@ export class BufferManager implements ScopedResources {
     this.#firstMemory = managed.firstMemory;
     this.#callback = managed.callback;
     this.#pageSettings = managed.pageSettings;
+    const { contentLocks: locks, bufferIo, slots } = managed;
+    const page = (buffer: number): Uint8Array<SharedArrayBuffer> => this.page(buffer);
+    this.locks = new BufferLocks({ locks, bufferIo, slots, slot: aio.thread.slot, page });
+    this.writeBack = makeWriteBack(page);
+    aio.addScopedResources(this.locks); // before the pins that they rely on
     aio.addScopedResources(this);
   }
 
@@ -181,6 +206,7 @@ export class BufferManager implements ScopedResources {
    */
   start(op: ReadBuffersOperation, wanted: number): true | Pending {
     const missing = this.#pinRange(op, wanted);
+    if (missing === PENDING) return PENDING;
     if (missing === 0) return true;
     if (op.deferred) {
       op.count = missing;
@@ -197,7 +223,7 @@ export class BufferManager implements ScopedResources {
   }
 
   /** Pins from where the operation stands; returns how many blocks are to be read, 0 when the first is a hit. */
-  #pinRange(op: ReadBuffersOperation, wanted: number): number {
+  #pinRange(op: ReadBuffersOperation, wanted: number): number | Pending {
     const { pool } = this;
     const { tag } = op.reader;
     for (let at = 0; at < wanted; at++) {
@@ -205,7 +231,9 @@ export class BufferManager implements ScopedResources {
       if (at < op.pinned) {
         valid = this.bufferIo.isValid(op.buffer(at));
       } else {
-        if (!this.#pinNext(op, tag, at)) return at; // a shorter read: nobody waits with pins in hand for others' pins
+        const pinned = this.#pinNext(op, tag, at);
+        if (pinned === PENDING) return PENDING;
+        if (!pinned) return at; // a shorter read: nobody waits with pins in hand for others' pins
         valid = pool.foundValid;
       }
       if (!valid) continue;
@@ -218,12 +246,19 @@ export class BufferManager implements ScopedResources {
     return wanted;
   }
 
-  /** False when the pool has no buffer to give and the operation has some already. */
-  #pinNext(op: ReadBuffersOperation, tag: ForkTag, at: number): boolean {
+  /** False when the pool has no buffer to give, or only dirty ones, and the operation has some already. */
+  #pinNext(op: ReadBuffersOperation, tag: ForkTag, at: number): boolean | Pending {
     for (;;) {
       try {
+        if (op.cleaning !== null && this.#clean(op) === PENDING) return PENDING;
         const block = (op.block + at) | 0;
-        op.buffers[(op.first + at) & op.mask] = this.pool.pinBlock(tag, block, op.scope, op.strategy);
+        const buffer = this.pool.pinBlock(tag, block, op.scope, op.strategy);
+        if (buffer === DIRTY_VICTIMS) {
+          if (at > 0) return false;
+          op.cleaning = this.cleaningVictims();
+          continue;
+        }
+        op.buffers[(op.first + at) & op.mask] = buffer;
         op.pinned = at + 1;
         return true;
       } catch (error) {
@@ -234,6 +269,25 @@ export class BufferManager implements ScopedResources {
         return false;
       }
     }
+  }
+
+  #clean(op: ReadBuffersOperation): true | Pending {
+    const step = op.cleaning as Step<true>;
+    op.cleaning = null;
+    if (step() !== PENDING) return true;
+    op.cleaning = step;
+    return PENDING;
+  }
+
+  /** Step: writes what stood in the way of a victim, and lets the pool look there first. */
+  cleaningVictims(): Step<true> {
+    const victims = [...this.pool.dirtyVictims];
+    const step = this.writeBack.cleaning(victims);
+    return () => {
+      if (step() === PENDING) return PENDING;
+      this.pool.cleaned.push(...victims.reverse());
+      return true;
+    };
   }
 
   /**

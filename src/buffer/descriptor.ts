@@ -4,11 +4,13 @@
  *   bits 0..17   pins: one for each backend that has the buffer pinned, one for the AIO layer while I/O runs
  *   bits 18..21  usage count for the clock sweep
  *   VALID            the page is the block's
- *   IO_IN_PROGRESS   somebody has the right to read it in
+ *   IO_IN_PROGRESS   somebody has the right to read it in or, if it is VALID, to write it out
  *   IO_REFERENCE     the I/O's wait reference is in `ioHandle`, `ioGeneration`
  *   TAG_VALID        the tag names a block, and the buffer is in the mapping table
  *   WAITERS          somebody waits for the end of the I/O on the buffer's condition
  *   IO_ERROR         the last I/O failed
+ *   DIRTY            the page is not in its file yet
+ *   JUST_DIRTIED     it was changed since the last write of it was claimed: that write does not make it clean
  *
  * Who writes: the state word any thread, by compare-and-swap. The tag and `next` its evictor, while it has
  * the only pin and TAG_VALID is clear; `next` is also changed by the holder of the partition lock. A pin
@@ -33,6 +35,8 @@ export const IO_REFERENCE: number = 1 << 24;
 export const TAG_VALID: number = 1 << 25;
 export const WAITERS: number = 1 << 26;
 export const IO_ERROR: number = 1 << 27;
+export const DIRTY: number = 1 << 28;
+export const JUST_DIRTIED: number = 1 << 29;
 
 /** Half a cache line. What is needed only while I/O runs is elsewhere. */
 const descriptorFields = {

@@ -19,7 +19,6 @@
  */
 import type { Scope } from '../aio/scope.js';
 import { fail } from '../base/assert.js';
-import { PgaioError } from '../base/errors.js';
 import { CACHE_LINE_WORDS } from '../shmem/layout.js';
 import { SlotStatus, type Slots } from '../shmem/slots.js';
 import { lockSpin, unlockSpin } from '../shmem/spin-lock.js';
@@ -27,7 +26,9 @@ import type { SharedWords } from '../shmem/words.js';
 import type { WordAtomics } from '../native/atomics.js';
 import {
   DESCRIPTOR_SHIFT,
+  DIRTY,
   DescriptorLayout,
+  IO_IN_PROGRESS,
   PIN_MASK,
   PIN_ONE,
   TAG_VALID,
@@ -39,6 +40,7 @@ import {
 } from './descriptor.js';
 import { Holding, holdingsOf } from './holdings.js';
 import { PrivatePins } from './private-pins.js';
+import { failAllPinned, otherHolders } from './pool-holders.js';
 import { PARTITIONS, type BufferRegion } from './region.js';
 import type { BufferStrategy } from './strategy.js';
 
@@ -57,12 +59,10 @@ const LOOKUP_STEPS_MAX = 64;
 const CLOCK_RUN_MAX = 64;
 const CLOCK_ROUNDS_MAX = 8;
 const NOT_FOUND = -1;
-const NO_UNPINNED_BUFFERS = 'ERR_PGAIO_NO_UNPINNED_BUFFERS';
-
-/** Whether the pool had no buffer to give: whoever has others in hand can go on with those. */
-export function isOutOfBuffers(error: unknown): boolean {
-  return error instanceof PgaioError && error.code === NO_UNPINNED_BUFFERS;
-}
+/** Stands for no buffer: those that could be taken are dirty. */
+export const DIRTY_VICTIMS = -2;
+/** Dirty buffers that the clock hand passes over in search of a clean one, and that are then written together. */
+const DIRTY_VICTIMS_MAX = 32;
 
 export class BufferPool {
   readonly words: SharedWords;
@@ -71,6 +71,10 @@ export class BufferPool {
   /** Whether the buffer that the last `pinBlock` returned holds its page. */
   foundValid = false;
   evictions = 0;
+  /** Unpinned, used by nobody, and dirty: what stood in the way of the last victim that was wanted. */
+  dirtyVictims: number[] = [];
+  /** Buffers that were written to be taken; looked at before the clock hand moves. */
+  readonly cleaned: number[] = [];
   /** Buffers that streams of this backend have pinned ahead of their consumers: kept by those, see `pinLimit`. */
   lookAheadPins = 0;
 
@@ -139,7 +143,8 @@ export class BufferPool {
 
   /**
    * Pins the buffer of a block for the scope, giving the block one if it has none; `foundValid` says
-   * whether the page is there. Throws when every buffer is pinned. `block` is the block number's 32 bits,
+   * whether the page is there. DIRTY_VICTIMS: the pages of `dirtyVictims` must be written first. Throws when every
+   * buffer is pinned. `block` is the block number's 32 bits,
    * signed, as shared memory holds them.
    */
   pinBlock(tag: ForkTag, block: number, scope: Scope, strategy: BufferStrategy | null = null): number {
@@ -256,6 +261,7 @@ export class BufferPool {
 
   private allocate(tag: ForkTag, block: number, scope: Scope, strategy: BufferStrategy | null): number {
     const victim = strategy === null ? this.takeVictim() : this.takeFromRing(strategy);
+    if (victim < 0) return victim;
     const base = this.base(victim);
     const { array } = this;
     array[base + BLOCK] = block;
@@ -297,26 +303,66 @@ export class BufferPool {
     return NOT_FOUND;
   }
 
-  /** An unpinned buffer, taken out of the mapping table, with one pin that is ours and in no scope yet. */
+  /**
+   * An unpinned buffer, taken out of the mapping table, with one pin that is ours and in no scope yet. Dirty ones are
+   * passed over; when there are many, or nothing else, they are to be written first: DIRTY_VICTIMS.
+   */
   private takeVictim(): number {
+    for (let buffer = this.cleaned.pop(); buffer !== undefined; buffer = this.cleaned.pop())
+      if (this.tryTake(buffer)) return buffer;
+    const { dirtyVictims } = this;
+    dirtyVictims.length = 0;
     for (let ticks = this.region.count * CLOCK_ROUNDS_MAX; ticks > 0; ticks--) {
       const buffer = this.tick();
       if (this.tryTake(buffer)) return buffer;
+      if (dirtyVictims.length >= DIRTY_VICTIMS_MAX) return DIRTY_VICTIMS;
     }
     // Other backends move the hand too, so ours may have missed the same buffers every time.
     for (let visits = this.region.count * CLOCK_ROUNDS_MAX; visits > 0; visits--) {
       if (this.tryTake(visits % this.region.count)) return visits % this.region.count;
     }
-    return this.allPinned();
+    if (dirtyVictims.length > 0) return DIRTY_VICTIMS;
+    if (this.noteWrites()) return DIRTY_VICTIMS;
+    return failAllPinned(this.words, this.region, this.pins.buffersPinned);
   }
 
   /** The ring's next buffer if only the ring has used it since, or else a victim that takes its place there. */
   private takeFromRing(strategy: BufferStrategy): number {
     const buffer = strategy.advance();
     if (buffer >= 0 && this.tryReuse(buffer)) return buffer;
-    const victim = this.takeVictim();
-    strategy.replace(victim);
+    // A scan leaves dirty pages to others; who makes pages dirty writes them in the end, its own first.
+    const own = strategy.kind === 'bulkread' ? [] : this.dirtyAmong(strategy, buffer);
+    const victim = own.length > 0 ? DIRTY_VICTIMS : this.takeVictim();
+    if (own.length > 0) this.dirtyVictims = own;
+    if (victim < 0) strategy.retreat();
+    else strategy.replace(victim);
     return victim;
+  }
+
+  /** The ring's next buffers that could be taken if they were clean, if the first is one. */
+  private dirtyAmong(strategy: BufferStrategy, first: number): number[] {
+    if (first < 0 || !this.isDirtyVictim(first, USAGE_ONE)) return [];
+    return strategy.following(DIRTY_VICTIMS_MAX).filter((buffer) => this.isDirtyVictim(buffer, USAGE_ONE));
+  }
+
+  private isDirtyVictim(buffer: number, usageLimit: number): boolean {
+    const state = this.words.load(this.base(buffer) + STATE);
+    return (
+      (state & (DIRTY | TAG_VALID)) === (DIRTY | TAG_VALID) &&
+      (state & PIN_MASK) === 0 &&
+      (state & USAGE_MASK) <= usageLimit
+    );
+  }
+
+  /** Nothing else is left: buffers that only a write of theirs has pinned. */
+  private noteWrites(): boolean {
+    const writing = VALID | IO_IN_PROGRESS;
+    const { dirtyVictims } = this;
+    for (let buffer = 0; buffer < this.region.count && dirtyVictims.length < DIRTY_VICTIMS_MAX; buffer++) {
+      const state = this.words.load(this.base(buffer) + STATE);
+      if ((state & writing) === writing && (state & PIN_MASK) === PIN_ONE) dirtyVictims.push(buffer);
+    }
+    return dirtyVictims.length > 0;
   }
 
   private tryReuse(buffer: number): boolean {
@@ -350,9 +396,10 @@ export class BufferPool {
       if (seen === state) return false;
       state = seen;
     }
-    return (state & TAG_VALID) === 0
-      ? this.tryTakeUntagged(buffer, base, state)
-      : this.tryEvict(buffer, base, 0);
+    if ((state & TAG_VALID) === 0) return this.tryTakeUntagged(buffer, base, state);
+    if ((state & DIRTY) === 0) return this.tryEvict(buffer, base, 0);
+    if (!this.dirtyVictims.includes(buffer)) this.dirtyVictims.push(buffer);
+    return false;
   }
 
   private tryTakeUntagged(buffer: number, base: number, state: number): boolean {
@@ -369,7 +416,7 @@ export class BufferPool {
     const lock = this.lockPartition(bucket);
     const state = this.words.load(base + STATE);
     const evictable =
-      (state & TAG_VALID) !== 0 &&
+      (state & (TAG_VALID | DIRTY)) === TAG_VALID &&
       (state & PIN_MASK) === 0 &&
       (state & USAGE_MASK) <= usageLimit &&
       array[base + BUCKET] === bucket;
@@ -418,19 +465,6 @@ export class BufferPool {
     unlockSpin(this.slots, lock, this.slot);
   }
 
-  private allPinned(): never {
-    const { count } = this.region;
-    let pinned = 0;
-    for (let buffer = 0; buffer < count; buffer++) {
-      if (((this.array[this.base(buffer) + STATE] as number) & PIN_MASK) !== 0) pinned++;
-    }
-    const own = this.pins.buffersPinned;
-    throw new PgaioError(NO_UNPINNED_BUFFERS, 'no unpinned buffers available', {
-      detail: `Of ${count} buffers ${pinned} are pinned: ${own} by this backend, the others by other backends or by reads in flight.`,
-      hint: 'Release buffers sooner, or create the instance with more sharedBuffers.',
-    });
-  }
-
   // --- taking a block's buffer away --------------------------------------------------------------
 
   /** The buffer that a block has, not pinned; -1 when it has none. */
@@ -465,15 +499,8 @@ export class BufferPool {
   private bucketOf(tag: ForkTag, block: number): number {
     return this.buckets + ((block + tag.hashBase) & this.bucketMask);
   }
-
   /** Other slots that have the buffer pinned, as far as that can be seen while they live: for messages. */
   otherHolders(buffer: number): number[] {
-    const { maxBackends } = this.slots.region;
-    const others = Array.from({ length: maxBackends }, (_, slot) => slot).filter(
-      (slot) => slot !== this.slot,
-    );
-    return others.filter(
-      (slot) => holdingsOf(this.words, this.region.holdings, maxBackends, slot)[buffer] !== Holding.NONE,
-    );
+    return otherHolders(this.slots, this.region, this.slot, buffer);
   }
 }

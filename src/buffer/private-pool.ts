@@ -16,6 +16,7 @@ import { Slots } from '../shmem/slots.js';
 import { WaitEvent, type Pending, type Waits } from '../shmem/wait.js';
 import { SharedWords } from '../shmem/words.js';
 import { BufferIo, planBufferConditions } from './buffer-io.js';
+import { ContentLocks } from './content-lock.js';
 import { BufferPool } from './pool.js';
 import { planBuffers, type BufferRegion } from './region.js';
 
@@ -28,9 +29,11 @@ export class PrivatePool {
   /** The pages. */
   readonly memory: WebAssembly.Memory;
   readonly kernel: PageKernel;
+  readonly locks: ContentLocks;
 
-  /** `onClaimEnded`: tasks of this thread waited for a claim, and may look again. */
-  constructor(blocks: number, onClaimEnded: () => void) {
+  /** `waits`: of the thread, whose tasks alone can wait for each other. */
+  constructor(blocks: number, waits: Waits) {
+    const onClaimEnded = (): void => waits.lookAgainSoon();
     const plan = new SegmentPlan();
     const slotRegion = Slots.plan(plan, 1);
     const region = planBuffers(plan, 1, blocks);
@@ -38,6 +41,7 @@ export class PrivatePool {
     const slots = new Slots(new SharedWords(createSharedMemory(plan.words * 4)), slotRegion);
     this.pool = new BufferPool(slots, SLOT, region);
     this.bufferIo = new PrivateBufferIo(slots, region, conditions, onClaimEnded);
+    this.locks = new ContentLocks(slots, SLOT, region, waits, true);
     this.memory = createSharedMemory(blocks * BLOCK_SIZE);
     this.kernel = createPageKernel(this.memory);
   }

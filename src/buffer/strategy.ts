@@ -70,6 +70,21 @@ export class BufferStrategy {
     return this.ring[this.current] as number;
   }
 
+  /** Goes back by one place. */
+  retreat(): void {
+    this.current = this.current === 0 ? this.ring.length - 1 : this.current - 1;
+  }
+
+  /** The buffers from where `advance` has come to on, at most so many. */
+  following(count: number): number[] {
+    const found = new Set<number>();
+    for (let at = 0; at < Math.min(count, this.ring.length); at++) {
+      const buffer = this.ring[(this.current + at) % this.ring.length] as number;
+      if (buffer >= 0) found.add(buffer);
+    }
+    return [...found];
+  }
+
   /** Puts a buffer where `advance` has come to. */
   replace(buffer: number): void {
     this.ring[this.current] = buffer;

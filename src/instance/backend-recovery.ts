@@ -17,6 +17,7 @@ import { CheckpointLock } from '../recovery/checkpoint-lock.js';
 import { IoMemory } from '../shmem/io-memory.js';
 import { SlotStatus, type Slots } from '../shmem/slots.js';
 import { threadIdMayBeAlive, threadMayBeAlive } from '../shmem/thread-identity.js';
+import { ExtensionLocks } from '../smgr/extension-locks.js';
 import { Counter } from '../stats/counters.js';
 import { DescriptorBudget } from '../vfd/budget.js';
 import { methodRecovery } from './methods.js';
@@ -108,6 +109,7 @@ export class BackendRecovery {
     this.#aio.beginBackend(slot);
     this.#aio.recoverOwned(slot);
     releaseBuffersOf(this.#slots, slot, memory.plan.buffers, bufferIo);
+    ExtensionLocks.releaseOf(this.#slots, slot, memory.plan.extensionLocks);
     new CheckpointLock(this.#slots, memory.plan.checkpointLock).release(slot);
     this.#pending.add(slot);
   }
@@ -124,6 +126,7 @@ export class BackendRecovery {
     const { files, memory } = this.#parts;
     try {
       this.#ioMemory.releaseOf(slot);
+      this.#parts.bounces.releaseOf(slot);
     } catch (error) {
       if (error instanceof InstanceCrashedError) return; // whoever had the lock has died with it
       throw error;

@@ -1,14 +1,17 @@
 /** A backend's part of its instance's write-ahead log. */
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { SettingError } from '../base/errors.js';
 import { checkKind } from '../base/units.js';
+import { WalPositionError } from '../base/wal-errors.js';
+import type { WalFlusher } from '../buffer/write-back.js';
 import { Checkpointing } from '../recovery/checkpoint.js';
 import { CheckpointLock } from '../recovery/checkpoint-lock.js';
 import { controlFilePath } from '../recovery/control-file.js';
 import { readMessages, type MessageOptions, type WalMessage } from '../recovery/read-messages.js';
+import type { DataDirectories } from '../smgr/data-directories.js';
 import { File, type FileContext } from '../vfd/file.js';
 import { logicalMessage } from '../wal/logical-message.js';
-import type { Lsn } from '../wal/lsn.js';
+import { formatLsn, type Lsn } from '../wal/lsn.js';
 import { Wal } from '../wal/wal.js';
 import { WalBuffers } from '../wal/wal-buffers.js';
 import { WalFiles } from '../wal/wal-files.js';
@@ -31,6 +34,11 @@ export class BackendWal {
 
   constructor(parts: BackendWalParts) {
     this.parts = parts;
+  }
+
+  /** What keeps pages of the WAL's data directory in memory until their records are durable. */
+  flusher(directories: DataDirectories): WalFlusher {
+    return flusherOf(this.parts, directories);
   }
 
   /** Up to here all is durable. */
@@ -108,6 +116,23 @@ export class BackendWal {
   checkpoint(): Promise<Lsn> {
     return this.parts.checkpointing.run('online');
   }
+}
+
+/** The WAL as those need it who write pages. */
+function flusherOf({ wal, identity }: BackendWalParts, directories: DataDirectories): WalFlusher {
+  const { control } = wal;
+  const own = directories.numberOf(resolve(identity.dataDirectory));
+  return {
+    covers: (directory) => directory === own,
+    get flushedUpTo() {
+      return control.flushed;
+    },
+    flushing(lsn) {
+      // Nobody could ever make it durable.
+      if (lsn > control.reserved) throw new WalPositionError(formatLsn(lsn), formatLsn(control.reserved));
+      return wal.flushing(lsn);
+    },
+  };
 }
 
 export function failWithoutWal(): never {

@@ -5,17 +5,14 @@
 import { isMainThread } from 'node:worker_threads';
 import { Aio } from '../aio/aio.js';
 import { inFlight, type InFlightIo } from '../aio/in-flight.js';
-import { CallbackId } from '../aio/ids.js';
 import type { IoMethodOps } from '../aio/method/method.js';
 import { Scope } from '../aio/scope.js';
 import type { LogSink } from '../base/log.js';
 import { checkBlockNumber, checkKind, checkOnOrOff } from '../base/units.js';
 import { ClosedError, InstanceCrashedError, PrivateRelationError } from '../base/errors.js';
-import { BufferManager, type ForkReader } from '../buffer/buffer-manager.js';
+import type { BufferManager } from '../buffer/buffer-manager.js';
 import { PageSettings, ReadFlag } from '../buffer/page-damage.js';
 import { PinnedBuffer } from '../buffer/pinned-buffer.js';
-import { BufferPool } from '../buffer/pool.js';
-import { PrivatePool } from '../buffer/private-pool.js';
 import { BufferStrategy, type StrategyKind, type StrategySize } from '../buffer/strategy.js';
 import { BufferStream } from '../read-stream/buffer-stream.js';
 import { isBatchSafe, sequentialBlocks } from '../read-stream/block-sources.js';
@@ -27,11 +24,14 @@ import { currentThreadIdentity, threadMayBeAlive } from '../shmem/thread-identit
 import { SlotStatus } from '../shmem/slots.js';
 import { Waits, type Step } from '../shmem/wait.js';
 import { DataDirectories } from '../smgr/data-directories.js';
+import { ExtensionLocks } from '../smgr/extension-locks.js';
 import { Fork, type RelationLocator } from '../smgr/relation.js';
 import { SmgrRelation, StorageManager } from '../smgr/smgr.js';
 import { Counters, type CounterSnapshot } from '../stats/counters.js';
 import { File, type FileContext } from '../vfd/file.js';
 import type { OpenOptions } from '../vfd/vfd.js';
+import { privateBuffers, readerOf, sharedBuffers, type BuffersParts } from './backend-buffers.js';
+import { BackendWrites } from './backend-writes.js';
 import { askForExitNotice } from './exit-notices.js';
 import { methodOps } from './methods.js';
 import { failWithoutWal, walOf, type BackendWal } from './backend-wal.js';
@@ -55,6 +55,8 @@ export class Backend {
   readonly aio: Aio;
   readonly buffers: BufferManager;
   readonly files: FileContext;
+  /** Writing dirty pages, and synchronizing files. */
+  readonly writes: BackendWrites;
   /** The scope that everything belongs to which was given no other. */
   readonly rootScope: Scope;
   readonly parts: ThreadParts;
@@ -87,26 +89,19 @@ export class Backend {
       memory.slots.release(slot);
       throw error;
     }
-    const { thread, vfds, bufferIo } = this.parts;
+    const { thread, vfds } = this.parts;
     waits.hooks.checkSupervised = () => this.#checkSupervised();
     waits.hooks.sleeper = ops.sleeper ?? null;
     thread.onOwnWaiters = () => waits.lookAgainSoon();
     this.aio = new Aio(thread, waits, ops);
     vfds.hooks.beforeClose = (fd) => this.aio.beforeClose(fd);
     this.rootScope = new Scope(this.aio, null);
-    this.buffers = new BufferManager(this.aio, {
-      pool: new BufferPool(memory.slots, slot, memory.plan.buffers),
-      bufferIo,
-      memories: [...memory.bytes],
-      firstMemory: 0,
-      callback: CallbackId.SHARED_BUFFER_READV,
-      pageSettings: this.#pageSettings,
-      isPrivate: false,
-    });
     this.zeroDamagedPages = settings.zeroDamagedPages;
     this.ignoreChecksumFailure = settings.ignoreChecksumFailure;
     this.#directories = new DataDirectories(memory.slots, slot, memory.plan.directories);
     this.#smgr = new StorageManager(this.aio, vfds, this.#directories, settings.debugIoDirect);
+    this.buffers = sharedBuffers(this.#buffersParts());
+    this.writes = this.#makeWrites();
     this.files = {
       aio: this.aio,
       vfds,
@@ -115,7 +110,8 @@ export class Backend {
       bytes: memory.bytes.at(-1) as Uint8Array<SharedArrayBuffer>,
       scope: this.rootScope,
     };
-    this.#wal = walOf(this.files, this.parts, () => Promise.resolve());
+    this.#wal = walOf(this.files, this.parts, () => this.writes.checkpointBuffers());
+    this.writes.walFlusher = this.#wal?.flusher(this.#directories) ?? null;
     if (!isMainThread) process.once('exit', this.#onExit);
   }
 
@@ -239,22 +235,21 @@ export class Backend {
     if (backend !== this.number) {
       throw new PrivateRelationError(relation.path(Fork.MAIN), backend, this.number);
     }
-    return (this.#privateBuffers ??= this.#makePrivateBuffers());
+    return (this.#privateBuffers ??= privateBuffers(this.#buffersParts()));
   }
 
-  #makePrivateBuffers(): BufferManager {
-    const { memory } = this.parts;
-    const own = new PrivatePool(memory.handle.settings.tempBuffers, () => this.aio.waits.lookAgainSoon());
-    this.parts.privatePool = own;
-    return new BufferManager(this.aio, {
-      pool: own.pool,
-      bufferIo: own.bufferIo,
-      memories: [memory.addPrivate(own.memory)],
-      firstMemory: memory.privateNumber,
-      callback: CallbackId.LOCAL_BUFFER_READV,
-      pageSettings: this.#pageSettings,
-      isPrivate: true,
-    });
+  #buffersParts(): BuffersParts {
+    const { aio, rootScope: scope, parts } = this;
+    return { aio, scope, parts, smgr: this.#smgr, pageSettings: this.#pageSettings };
+  }
+
+  #makeWrites(): BackendWrites {
+    const { aio, rootScope: scope, buffers, parts } = this;
+    const { syncRequests: requests, memory, slot } = parts;
+    const extensionLocks = new ExtensionLocks(memory.slots, slot, memory.plan.extensionLocks, aio.waits);
+    const buffersOf = (relation: SmgrRelation): BufferManager => this.#openBuffersOf(relation);
+    const smgr = this.#smgr;
+    return new BackendWrites({ aio, scope, buffers, requests, extensionLocks, smgr, buffersOf });
   }
 
   /** The buffer of a block, pinned, if the page is in the pool; null when not. Never waits. */
@@ -338,12 +333,12 @@ export class Backend {
    * many files that were. Readers and errors as with `truncateRelation`. The relation may be created anew.
    */
   dropRelation(relation: SmgrRelation): Promise<number> {
-    return this.#until(relation, (buffers) => removing(buffers, relation));
+    return this.#until(relation, (buffers) => removing(buffers, relation, this.parts.syncRequests));
   }
 
   /** As `dropRelation`, blocking the thread. */
   dropRelationBlocking(relation: SmgrRelation): number {
-    return this.#block(relation, (buffers) => removing(buffers, relation));
+    return this.#block(relation, (buffers) => removing(buffers, relation, this.parts.syncRequests));
   }
 
   /**
@@ -419,6 +414,11 @@ export class Backend {
     return databaseChecksumFailures(this.parts.checksumFailures, this.#directories);
   }
 
+  /** It is closed, or being closed. */
+  get hasLeft(): boolean {
+    return this.#closed;
+  }
+
   // --- ending ------------------------------------------------------------------------------------
 
   #assertOpen(): void {
@@ -484,6 +484,8 @@ export class Backend {
     this.aio.ops.leave?.();
     native?.forget();
     this.files.ioMemory.releaseAll();
+    this.parts.bounces.releaseAll();
+    this.writes.leave();
     slots.release(this.parts.slot);
   }
 
@@ -519,12 +521,4 @@ export class Backend {
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
   }
-}
-
-function readerOf<D>(buffers: BufferManager, relation: SmgrRelation, options: StreamOptions<D>): ForkReader {
-  const flags =
-    (options.noChecksums === true ? ReadFlag.NO_CHECKSUMS : 0) |
-    (options.zeroOnError === true ? ReadFlag.ZERO_ON_ERROR : 0) |
-    (options.ignoreChecksumFailure === true ? ReadFlag.IGNORE_CHECKSUM_FAILURES : 0);
-  return buffers.reader(relation, options.fork ?? Fork.MAIN, flags);
 }

@@ -41,6 +41,8 @@ export class InstanceWal {
     const { wal, buffers, directory, checkpointing } = backend.wal.parts;
     const { dataDirectory } = this.identity;
     const control = this.#control;
+    const { walFlusher } = backend.writes;
+    backend.writes.walFlusher = null; // the records that are redone are durable, and positions are not known yet
     const recovery = await recover({
       dataDirectory,
       walDirectory: directory,
@@ -52,6 +54,7 @@ export class InstanceWal {
     });
     buffers.restore(recovery.end, recovery.tail);
     wal.control.initialize(recovery.end, recovery.last, recovery.redo);
+    backend.writes.walFlusher = walFlusher;
     if (recovery.wasNeeded) {
       await checkpointing.run('recovery');
     } else {
@@ -78,7 +81,7 @@ export class InstanceWal {
     this.#checkpointer = { thread, ended };
   }
 
-  async #stopCheckpointer(): Promise<void> {
+  async stopCheckpointer(): Promise<void> {
     this.#closing = true;
     if (this.#checkpointer === null) return;
     const { thread, ended } = this.#checkpointer;
@@ -89,7 +92,6 @@ export class InstanceWal {
 
   /** The last checkpoint: what is opened next has nothing to recover. Rejects with what could not be written. */
   async close(backend: Backend): Promise<void> {
-    await this.#stopCheckpointer();
     if (this.recovery !== null) await backend.wal.parts.checkpointing.run('shutdown');
   }
 

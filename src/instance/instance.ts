@@ -253,8 +253,10 @@ export class Instance {
   }
 
   /**
-   * Takes the WAL's last checkpoint, and closes this thread's backend, then the instance: workers finish what is queued and leave; other
-   * backends' next use throws. Resolves when the threads have ended.
+   * Writes and synchronizes what is dirty, with a WAL as its last checkpoint; closes this thread's backend, then the
+   * instance: workers finish what is queued and leave; other backends' next use throws. Resolves when the threads have
+   * ended. What could not be written is lost, or with a WAL, recovered when it is opened next: the instance is closed all
+   * the same, and this rejects with the error, of the kinds of `checkpointBuffers`.
    */
   close(): Promise<void> {
     this.#closing ??= this.#close();
@@ -262,13 +264,36 @@ export class Instance {
   }
 
   async #close(): Promise<void> {
+    try {
+      await this.#saveDirty();
+    } finally {
+      await this.#end();
+    }
+  }
+
+  /** With a backend of its own where this thread's has left already. */
+  async #saveDirty(): Promise<void> {
+    if (this.#wal === null && !this.backend.writes.hasWork) return;
+    await this.#wal?.stopCheckpointer();
+    this.backend.parts.memory.header.checkCrashed();
+    if (!this.backend.hasLeft) return this.#save(this.backend);
+    await this.backend.close();
+    const other = await attachInstance(this.handle);
+    try {
+      await this.#save(other);
+    } finally {
+      await other.close();
+    }
+  }
+
+  #save(backend: Backend): Promise<void> {
+    return this.#wal === null ? backend.writes.checkpointBuffers() : this.#wal.close(backend);
+  }
+
+  async #end(): Promise<void> {
     const { header, slots } = this.backend.parts.memory;
     try {
-      try {
-        await this.#wal?.close(this.backend);
-      } finally {
-        await this.backend.close();
-      }
+      await this.backend.close();
     } finally {
       header.beginClosing();
       setAllLatches(slots);

@@ -9,7 +9,11 @@ import type { DamageLog } from '../buffer/damage-log.js';
 import { localBufferReadv } from '../buffer/local-readv.js';
 import type { PrivatePool } from '../buffer/private-pool.js';
 import { sharedBufferReadv } from '../buffer/shared-readv.js';
+import { localBufferWritev, sharedBufferWritev } from '../buffer/shared-writev.js';
 import { createPageKernel } from '../page/page-kernel.js';
+import type { IoMemory } from '../shmem/io-memory.js';
+import { smgrSync, smgrWritev } from '../smgr/smgr-write.js';
+import type { SyncRequests } from '../smgr/sync-requests.js';
 import { verifyPages } from '../smgr/verify-pages.js';
 import { smgrReadv, smgrTarget } from '../smgr/smgr-target.js';
 import type { ChecksumFailureTable } from '../stats/checksum-failures.js';
@@ -31,6 +35,9 @@ export interface RegistrationParts {
   /** Of the backend in this thread; must be there when it starts I/O on private memory. */
   readonly privatePool: () => PrivatePool;
   readonly memories: readonly WebAssembly.Memory[];
+  readonly syncRequests: SyncRequests;
+  /** Of the backend in this thread: where it leases memory for copies of pages. */
+  readonly bounces: () => IoMemory;
   readonly damageLog: DamageLog;
   readonly checksumFailures: ChecksumFailureTable;
   readonly wal: WalControl | null;
@@ -48,6 +55,13 @@ export function createRegistry(parts: RegistrationParts, modules: readonly Regis
   registry.addCallback(
     CallbackId.LOCAL_BUFFER_READV,
     localBufferReadv(parts.privatePool, parts.memories.length, parts),
+  );
+  registry.addCallback(CallbackId.SMGR_WRITEV, smgrWritev(parts.files));
+  registry.addCallback(CallbackId.SMGR_SYNC, smgrSync(parts.files, parts.syncRequests));
+  registry.addCallback(CallbackId.SHARED_BUFFER_WRITEV, sharedBufferWritev(parts));
+  registry.addCallback(
+    CallbackId.LOCAL_BUFFER_WRITEV,
+    localBufferWritev(() => parts.privatePool().bufferIo, parts.bounces),
   );
   registry.addCallback(CallbackId.VERIFY_PAGES, verifyPages(parts.memories));
   registry.addTarget(TargetId.FILE, fileTarget(parts.files, parts.reopens));

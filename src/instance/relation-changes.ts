@@ -1,6 +1,7 @@
 /**
  * Changes of relations, buffers and files together. The order is PostgreSQL's: what is cut off or removed leaves
- * the pool first, so that no page is found whose block is gone; what is added enters the pool only by being read.
+ * the pool first, dirty pages unwritten, so that no page is found, or written, whose block is gone; what is added enters
+ * the pool by being read, or with the file's growth (buffered-extend.ts).
  */
 import { BLOCK_SIZE } from '../base/settings.js';
 import { checkBlockNumber, checkKind } from '../base/units.js';
@@ -9,6 +10,7 @@ import { DropRelationBuffers, type BlockRange } from '../buffer/drop-buffers.js'
 import { PENDING, type Step } from '../shmem/wait.js';
 import { Fork } from '../smgr/relation.js';
 import type { SmgrRelation } from '../smgr/smgr.js';
+import type { SyncRequests } from '../smgr/sync-requests.js';
 
 /** Step: drops the ranges, then does the rest without waiting. */
 function droppingFirst<T>(
@@ -54,10 +56,19 @@ export function truncating(
   });
 }
 
-/** Step: returns how many files were removed. */
-export function removing(buffers: BufferManager, relation: SmgrRelation): Step<number> {
-  const ranges = Object.values(Fork).map((fork) => ({ tag: buffers.reader(relation, fork).tag, from: 0 }));
-  return droppingFirst(buffers, relation, Fork.MAIN, ranges, () => relation.unlink());
+/** Step: returns how many files were removed. Nobody need synchronize them any more. */
+export function removing(
+  buffers: BufferManager,
+  relation: SmgrRelation,
+  requests: SyncRequests,
+): Step<number> {
+  const forks = Object.values(Fork);
+  const ranges = forks.map((fork) => ({ tag: buffers.reader(relation, fork).tag, from: 0 }));
+  return droppingFirst(buffers, relation, Fork.MAIN, ranges, () => {
+    const removed = relation.unlink();
+    for (const fork of forks) requests.forget(relation.directoryNumber, relation.locator, fork);
+    return removed;
+  });
 }
 
 /**

@@ -15,6 +15,8 @@ import { IoMemory, type IoMemoryRegion } from '../shmem/io-memory.js';
 import { SegmentPlan, createSharedMemory } from '../shmem/segment.js';
 import { Slots, type SlotRegion } from '../shmem/slots.js';
 import { DataDirectories, type DataDirectoryRegion } from '../smgr/data-directories.js';
+import { ExtensionLocks, type ExtensionLockRegion } from '../smgr/extension-locks.js';
+import { SyncRequests, type SyncRequestRegion } from '../smgr/sync-requests.js';
 import { ChecksumFailureTable, type ChecksumFailureRegion } from '../stats/checksum-failures.js';
 import { Counters } from '../stats/counters.js';
 import { DescriptorBudget } from '../vfd/budget.js';
@@ -23,9 +25,13 @@ import { CheckpointLock } from '../recovery/checkpoint-lock.js';
 import { WalControl, type WalRegion } from '../wal/wal-control.js';
 
 /** Raised whenever the meaning of shared memory changes without a change of its layout. */
-const SHARED_STATE_VERSION = 3;
+const SHARED_STATE_VERSION = 4;
 /** Files that may be open or read at the same time. */
 const FILE_TABLE_ENTRIES = 2048;
+/** Segment files that were written and not synchronized yet. Then whoever writes to one more synchronizes them. */
+const SYNC_REQUESTS = 1024;
+/** Memory for copies of pages that are being written, behind the I/O memory. */
+export const BOUNCE_BYTES: number = 2 << 20;
 
 /** What another thread needs to attach: pass it in `workerData`. */
 export interface InstanceHandle {
@@ -65,6 +71,9 @@ export interface InstancePlan {
   readonly buffers: BufferRegion;
   readonly bufferConditions: number;
   readonly ioMemory: IoMemoryRegion;
+  readonly bounces: IoMemoryRegion;
+  readonly syncRequests: SyncRequestRegion;
+  readonly extensionLocks: ExtensionLockRegion;
   readonly damageLog: DamageLogRegion;
   readonly checksumFailures: ChecksumFailureRegion;
   /** Null for an instance without a WAL. */
@@ -76,17 +85,15 @@ export function planInstance(settings: ResolvedSettings): InstancePlan {
   const plan = new SegmentPlan();
   const header = InstanceHeader.plan(plan);
   const slots = Slots.plan(plan, settings.maxBackends);
+  const counters = Counters.plan(plan, slots.count);
+  const { maxBackends, ioMaxConcurrency, ioMaxCombineLimit } = settings;
+  const handles = HandleTable.plan(plan, maxBackends, ioMaxConcurrency, ioMaxCombineLimit);
   return {
     plan,
     header,
     slots,
-    counters: Counters.plan(plan, slots.count),
-    handles: HandleTable.plan(
-      plan,
-      settings.maxBackends,
-      settings.ioMaxConcurrency,
-      settings.ioMaxCombineLimit,
-    ),
+    counters,
+    handles,
     workers: WorkerControl.plan(plan),
     rings: Rings.plan(plan, settings),
     files: FileTable.plan(plan, slots.count, FILE_TABLE_ENTRIES),
@@ -95,6 +102,9 @@ export function planInstance(settings: ResolvedSettings): InstancePlan {
     buffers: planBuffers(plan, settings.maxBackends, settings.sharedBuffers),
     bufferConditions: planBufferConditions(plan),
     ioMemory: IoMemory.plan(plan, settings.ioMemory),
+    bounces: IoMemory.plan(plan, BOUNCE_BYTES, settings.ioMemory, 'bounce pages'),
+    syncRequests: SyncRequests.plan(plan, SYNC_REQUESTS, handles.count),
+    extensionLocks: ExtensionLocks.plan(plan),
     damageLog: planDamageLog(plan, slots.count),
     checksumFailures: ChecksumFailureTable.plan(plan),
     wal: settings.wal === null ? null : WalControl.plan(plan, slots.count),
@@ -109,7 +119,7 @@ export function createMemories(settings: ResolvedSettings): WebAssembly.Memory[]
     memories.push(createSharedMemory(Math.min(left, MEMORY_BLOCKS) * BLOCK_SIZE));
   }
   if (settings.wal !== null) memories.push(createSharedMemory(settings.wal.bufferBytes));
-  memories.push(createSharedMemory(settings.ioMemory));
+  memories.push(createSharedMemory(settings.ioMemory + BOUNCE_BYTES));
   return memories;
 }
 

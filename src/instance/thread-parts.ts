@@ -11,7 +11,9 @@ import { loadAddon } from '../native/addon.js';
 import { RegisteredMemories } from '../native/registered-memories.js';
 import { InstanceHeader, fingerprintOf } from '../shmem/header.js';
 import { Slots } from '../shmem/slots.js';
+import { IoMemory } from '../shmem/io-memory.js';
 import { SharedWords } from '../shmem/words.js';
+import { SyncRequests } from '../smgr/sync-requests.js';
 import { ChecksumFailureTable } from '../stats/checksum-failures.js';
 import { Counter, Counters } from '../stats/counters.js';
 import { DescriptorBudget } from '../vfd/budget.js';
@@ -87,6 +89,9 @@ export class ThreadParts {
   readonly checksumFailures: ChecksumFailureTable;
   /** A backend's, from its first use of a private relation on. */
   privatePool: PrivatePool | null = null;
+  /** Where this thread leases memory for copies of pages. */
+  readonly bounces: IoMemory;
+  readonly syncRequests: SyncRequests;
   readonly thread: AioThread;
   /** Null for an instance without a WAL. */
   readonly wal: WalControl | null;
@@ -104,7 +109,14 @@ export class ThreadParts {
     this.bufferIo = new BufferIo(slots, slot, plan.buffers, plan.bufferConditions);
     this.checksumFailures = new ChecksumFailureTable(slots, slot, plan.checksumFailures);
     this.wal = walControl(memory, slot);
-    const { files, reopens, bufferIo, checksumFailures, wal } = this;
+    this.bounces = new IoMemory(slots, slot, plan.bounces);
+    this.syncRequests = new SyncRequests(
+      slots,
+      slot,
+      plan.syncRequests,
+      new HandleTable(slots, plan.handles),
+    );
+    const { files, reopens, bufferIo, checksumFailures, syncRequests, wal } = this;
     const damageLog = new DamageLog(words, plan.damageLog, slot);
     const privatePool = (): PrivatePool => this.privatePool ?? fail('this thread has no private pool');
     const registry = createRegistry(
@@ -114,6 +126,8 @@ export class ThreadParts {
         bufferIo,
         privatePool,
         memories: handle.memories,
+        syncRequests,
+        bounces: () => this.bounces,
         damageLog,
         checksumFailures,
         wal,

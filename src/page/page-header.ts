@@ -73,3 +73,11 @@ export function pageSpecial(view: DataView, offset = 0): number {
 export function isNewPage(view: DataView, offset = 0): boolean {
   return pageUpper(view, offset) === 0;
 }
+
+/** Stores `pd_lsn`. */
+export function setPageLsn(page: Uint8Array, lsn: number | bigint): void {
+  const wide = BigInt(lsn);
+  const view = new DataView(page.buffer, page.byteOffset, page.byteLength);
+  view.setUint32(PageHeaderOffset.lsnHigh, Number(wide >> 32n), true);
+  view.setUint32(PageHeaderOffset.lsnLow, Number(wide & 0xffff_ffffn), true);
+}

@@ -19,7 +19,7 @@ import { USAGE_MAX, USAGE_ONE } from '../buffer/descriptor.js';
 import type { Scope } from '../aio/scope.js';
 import { fail } from '../base/assert.js';
 import { ClosedError } from '../base/errors.js';
-import { isOutOfBuffers } from '../buffer/pool.js';
+import { isOutOfBuffers } from '../buffer/pool-holders.js';
 import { PENDING, type Pending } from '../shmem/wait.js';
 import { AdviceRule } from './advice.js';
 import { Distances } from './distances.js';

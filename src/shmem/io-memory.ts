@@ -28,6 +28,8 @@ const AT = IoMemoryLayout.at;
 export interface IoMemoryRegion {
   readonly start: number;
   readonly units: number;
+  /** Where the units begin in their memory, in bytes. */
+  readonly origin: number;
 }
 
 export class IoMemory {
@@ -39,9 +41,9 @@ export class IoMemory {
   readonly #leases = new Map<number, number>();
   #closed = false;
 
-  static plan(plan: SegmentPlan, bytes: number): IoMemoryRegion {
+  static plan(plan: SegmentPlan, bytes: number, origin = 0, name = 'io memory'): IoMemoryRegion {
     const units = bytes / IO_MEMORY_UNIT;
-    return { start: plan.reserve('io memory', IoMemoryLayout.words + units), units };
+    return { start: plan.reserve(name, IoMemoryLayout.words + units), units, origin };
   }
 
   constructor(slots: Slots, slot: number, region: IoMemoryRegion) {
@@ -67,8 +69,9 @@ export class IoMemory {
       if (first < 0) return -1;
       this.#mark(first, wanted, this.#slot + 1);
       this.#slots.words.set(this.#region.start + AT.hint, first + wanted);
-      this.#leases.set(first * IO_MEMORY_UNIT, wanted);
-      return first * IO_MEMORY_UNIT;
+      const offset = this.#region.origin + first * IO_MEMORY_UNIT;
+      this.#leases.set(offset, wanted);
+      return offset;
     } finally {
       this.#unlock();
     }
@@ -105,9 +108,19 @@ export class IoMemory {
     if (units === undefined || units !== Math.max(1, Math.ceil(bytes / IO_MEMORY_UNIT))) {
       fail(`${bytes} bytes of I/O memory at ${offset} were not leased`);
     }
+    this.#giveBack(offset, units);
+  }
+
+  /** As `release`, of all that was leased there: for who has used less of it. */
+  releaseWhole(offset: number): void {
+    if (this.#closed) return;
+    this.#giveBack(offset, this.#leases.get(offset) ?? fail(`no I/O memory was leased at ${offset}`));
+  }
+
+  #giveBack(offset: number, units: number): void {
     this.#leases.delete(offset);
     this.#lock();
-    this.#mark(offset / IO_MEMORY_UNIT, units, 0);
+    this.#mark((offset - this.#region.origin) / IO_MEMORY_UNIT, units, 0);
     this.#unlock();
     this.#tellWaiters();
   }

@@ -29,7 +29,9 @@ export const WaitEvent = {
   AioHandle: 3,
   AioHandleTurn: 4,
   IoMemory: 5,
-  Checkpoint: 6,
+  BufferContent: 6,
+  RelationExtension: 7,
+  Checkpoint: 8,
 } as const;
 export type WaitEvent = (typeof WaitEvent)[keyof typeof WaitEvent];
 

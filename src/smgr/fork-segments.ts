@@ -98,12 +98,22 @@ export class ForkSegments {
 
   /** A descriptor to write to an existing segment with. `operation` is what an error names. */
   writer(segment: number, operation: RelationFileOperation): number {
+    const vfd = this.openWriter(segment, operation);
+    try {
+      return this.vfds.useOrThrow(vfd);
+    } catch (error) {
+      throw RelationFileError.of(operation, error, { path: this.name(segment) });
+    }
+  }
+
+  /** The same, as a file that others can open again. */
+  openWriter(segment: number, operation: RelationFileOperation): Vfd {
     if (this.#writer !== null && (this.#writerSegment !== segment || !this.#isWriterCurrent(this.#writer)))
       this.#closeWriter();
     try {
       this.#writer ??= this.vfds.open(this.file(segment), { write: true });
       this.#writerSegment = segment;
-      return this.vfds.useOrThrow(this.#writer);
+      return this.#writer;
     } catch (error) {
       throw RelationFileError.of(operation, error, { path: this.name(segment) });
     }

@@ -25,6 +25,9 @@ export const SmgrWord = {
   COUNT: 8,
   /** Number of the backend whose private relation it is, plus one; 0: everybody's. */
   BACKEND: 9,
+  /** Of a sync: which entry of the table of requests it is for, and how many of them it answers. */
+  SYNC_GENERATION: 10,
+  SYNC_REQUESTED: 11,
 } as const;
 
 export function smgrTarget(reopens: ReopenCache, table: FileTable): AioTarget {

@@ -28,12 +28,17 @@ import {
 import { createFork, extendFork, syncFork, truncateFork, unlinkFork } from './segment-changes.js';
 import { SmgrWord } from './smgr-target.js';
 
+/** Relations that stay open because their pages were written, or their files synced. */
+const BY_TAG_MAX = 64;
+
 export class StorageManager {
   readonly aio: Aio;
   readonly vfds: VfdCache;
   readonly direct: boolean;
   readonly #directories: DataDirectories;
   readonly #relations = new Set<SmgrRelation>();
+  /** Those that were opened by `ofTag`. */
+  readonly #byTag = new Map<string, SmgrRelation>();
 
   constructor(aio: Aio, vfds: VfdCache, directories: DataDirectories, direct: boolean) {
     this.aio = aio;
@@ -59,9 +64,26 @@ export class StorageManager {
     this.#relations.delete(relation);
   }
 
+  /** The relation of a buffer's tag or of a request, for who was given no SmgrRelation: PostgreSQL's smgropen. */
+  ofTag(directory: number, locator: RelationLocator): SmgrRelation {
+    const { tablespace, database, relation, backend } = locator;
+    const key = [directory, tablespace, database, relation, backend ?? ''].join('/');
+    const known = this.#byTag.get(key);
+    const found = known ?? this.open(this.#directories.pathOf(directory), locator);
+    this.#byTag.delete(key); // the last used last
+    this.#byTag.set(key, found);
+    for (const [oldest, relation] of this.#byTag) {
+      if (this.#byTag.size <= BY_TAG_MAX) break;
+      this.#byTag.delete(oldest);
+      this.close(relation);
+    }
+    return found;
+  }
+
   closeAll(): void {
     for (const relation of this.#relations) relation.closeFiles();
     this.#relations.clear();
+    this.#byTag.clear();
   }
 }
 
@@ -129,7 +151,42 @@ export class SmgrRelation {
     const segment = Math.floor(block / SEGMENT_BLOCKS);
     const vfd = segments.opened(segment) ?? (segments.open(segment, true) as Vfd);
     const fd = this.#smgr.vfds.useOrThrow(vfd);
-    io.setTarget(TargetId.SMGR, CallbackId.SMGR_READV);
+    this.#identify(io, vfd, CallbackId.SMGR_READV, fork, block, count);
+    this.#smgr.aio.startReadv(io, fd, (block % SEGMENT_BLOCKS) * BLOCK_SIZE);
+  }
+
+  /** Opens the file that a write of this block needs. Throws a RelationFileError. */
+  prepareWrite(fork: Fork, block: number): void {
+    this.#segments(fork).writer(Math.floor(block / SEGMENT_BLOCKS), 'write');
+  }
+
+  /**
+   * Starts writing `count` blocks, all of one file and there already, from the vector of a handed-out handle, which must
+   * not be touched afterwards. Through the page cache.
+   */
+  startWritev(io: IoHandle, fork: Fork, block: number, count: number): void {
+    const segments = this.#segments(fork);
+    const vfd = segments.openWriter(Math.floor(block / SEGMENT_BLOCKS), 'write');
+    const fd = this.#smgr.vfds.useOrThrow(vfd);
+    this.#identify(io, vfd, CallbackId.SMGR_WRITEV, fork, block, count);
+    this.#smgr.aio.startWritev(io, fd, (block % SEGMENT_BLOCKS) * BLOCK_SIZE);
+  }
+
+  /** Opens a segment's file for `startSync`. Throws a RelationFileError. */
+  prepareSync(fork: Fork, segment: number): void {
+    this.#segments(fork).writer(segment, 'sync');
+  }
+
+  /** Starts fsync(2) of a segment's file with a handed-out handle. */
+  startSync(io: IoHandle, fork: Fork, segment: number): void {
+    const vfd = this.#segments(fork).openWriter(segment, 'sync');
+    const fd = this.#smgr.vfds.useOrThrow(vfd);
+    this.#identify(io, vfd, CallbackId.SMGR_SYNC, fork, segment * SEGMENT_BLOCKS, 0);
+    this.#smgr.aio.startFsync(io, fd);
+  }
+
+  #identify(io: IoHandle, vfd: Vfd, callback: number, fork: Fork, block: number, count: number): void {
+    io.setTarget(TargetId.SMGR, callback);
     identifyFile(io, vfd);
     io.setTargetWord(SmgrWord.DIRECTORY, this.directoryNumber);
     io.setTargetWord(SmgrWord.TABLESPACE, this.locator.tablespace);
@@ -140,7 +197,13 @@ export class SmgrRelation {
     io.setTargetWord(SmgrWord.COUNT, count);
     const { backend } = this.locator;
     io.setTargetWord(SmgrWord.BACKEND, backend === undefined ? 0 : backend + 1);
-    this.#smgr.aio.startReadv(io, fd, (block % SEGMENT_BLOCKS) * BLOCK_SIZE);
+  }
+
+  /** How many segment files the fork has, those that a truncation left empty included. */
+  segmentCount(fork: Fork): number {
+    let count = 0;
+    while (this.#segments(fork).stat(count) !== null) count++;
+    return count;
   }
 
   /**
