@@ -33,6 +33,8 @@ export {
 export { BuffersPinnedError } from './base/buffers-pinned-error.js';
 export { RelationFileError, type RelationFileOperation } from './base/relation-file-error.js';
 export { WalFileError, WalPositionError, WalReadError, type WalFileOperation } from './base/wal-errors.js';
+export { PageChangeError, type LoggedPageChange } from './instance/logged-change.js';
+export { initPage, setPageLower, setPageUpper } from './page/init-page.js';
 export { formatLsn, parseLsn, type Lsn } from './wal/lsn.js';
 export { ControlFileError } from './recovery/control-file.js';
 export { DataDirectoryError } from './recovery/data-directory.js';

@@ -98,3 +98,29 @@ export function makeForkTag(
   };
   return { ...tag, hashBase: hashTag(tag.relation, tag.database, tag.tablespace, tag.forkDirectory) };
 }
+
+/** Which block a buffer is of. */
+export interface BlockPlace {
+  /** Number of the data directory. */
+  readonly directory: number;
+  readonly tablespace: number;
+  readonly database: number;
+  readonly relation: number;
+  readonly fork: number;
+  readonly block: number;
+}
+
+/** What the tag says in the descriptor at `base`; stable as long as the buffer is pinned. */
+export function placeAt(array: Int32Array, base: number): BlockPlace {
+  const { at } = DescriptorLayout;
+  const unsigned = (word: number): number => (array[base + word] as number) >>> 0;
+  const forkDirectory = unsigned(at.forkDirectory);
+  return {
+    directory: forkDirectory >>> 8,
+    tablespace: unsigned(at.tablespace),
+    database: unsigned(at.database),
+    relation: unsigned(at.relation),
+    fork: forkDirectory & 0xff,
+    block: unsigned(at.block),
+  };
+}

@@ -4,6 +4,7 @@ import { ClosedError } from '../base/errors.js';
 import type { Step } from '../shmem/wait.js';
 import type { BufferLock, ChangeOptions, LockMode, PageChange } from './buffer-lock.js';
 import type { BufferManager } from './buffer-manager.js';
+import { placeAt, type BlockPlace } from './descriptor.js';
 
 export class PinnedBuffer {
   /** Block number within the relation's fork. */
@@ -53,7 +54,7 @@ export class PinnedBuffer {
 
   /** As `change`, blocking the thread. */
   changeBlocking(change: PageChange, options: ChangeOptions = {}): void {
-    const lock = this.#manager.aio.waits.block(this.#locking('exclusive'));
+    const lock = this.#manager.aio.waits.block(this.locking('exclusive'));
     try {
       lock.change(change, options);
     } finally {
@@ -66,12 +67,19 @@ export class PinnedBuffer {
    * The page is not written meanwhile. Release it before the pin; the end of the pin's scope releases both.
    */
   lockExclusive(): Promise<BufferLock> {
-    return this.#manager.aio.waits.until(this.#locking('exclusive'));
+    return this.#manager.aio.waits.until(this.locking('exclusive'));
   }
 
   /** The page's content lock together with others who only read: nobody changes the page until it is released. */
   lockShare(): Promise<BufferLock> {
-    return this.#manager.aio.waits.until(this.#locking('share'));
+    return this.#manager.aio.waits.until(this.locking('share'));
+  }
+
+  /** Where the block belongs; null in a private pool, whose blocks are in no log. */
+  get place(): BlockPlace | null {
+    const { pool, isPrivate } = this.#manager;
+    if (this.#released) throw new ClosedError(`the pin on block ${this.block}`);
+    return isPrivate ? null : placeAt(pool.words.array, pool.base(this.buffer));
   }
 
   /** A content lock if it is to be had now, or null. */
@@ -80,7 +88,8 @@ export class PinnedBuffer {
     return this.#manager.locks.tryLock(this.#scope, this.buffer, mode);
   }
 
-  #locking(mode: LockMode): Step<BufferLock> {
+  /** Step: until the content lock is to be had. */
+  locking(mode: LockMode): Step<BufferLock> {
     const step = this.#manager.locks.locking(this.#scope, this.buffer, mode);
     return () => {
       if (this.#released) throw new ClosedError(`the pin on block ${this.block}`);

@@ -21,7 +21,7 @@ import { ClosedError } from '../base/errors.js';
 import { BLOCK_SIZE } from '../base/settings.js';
 import { constants } from 'node:os';
 import type { PageKernel } from '../page/page-kernel.js';
-import { isNewPage, PageHeaderOffset } from '../page/page-header.js';
+import { isNewPage, PageHeaderOffset, pageLsn } from '../page/page-header.js';
 import type { IoMemory } from '../shmem/io-memory.js';
 import { PENDING, type Pending, type Step } from '../shmem/wait.js';
 import type { Fork } from '../smgr/relation.js';
@@ -32,7 +32,7 @@ import type { SyncRequests } from '../smgr/sync-requests.js';
 import { SEGMENT_BLOCKS } from '../smgr/relation.js';
 import { Claim, type BufferIo } from './buffer-io.js';
 import type { ContentLocks } from './content-lock.js';
-import { DescriptorLayout, makeForkTag, type ForkTag } from './descriptor.js';
+import { DescriptorLayout, makeForkTag, placeAt, type ForkTag } from './descriptor.js';
 import type { BufferPool } from './pool.js';
 import { PINNED_BY_ISSUER } from './shared-writev.js';
 
@@ -132,17 +132,12 @@ export class WriteBack {
     const words = array.slice(base, base + DescriptorLayout.words);
     const again = bufferIo.isDirty(buffer) ? array.slice(base, base + DescriptorLayout.words) : null;
     if (again === null || TAG_WORDS.some((word) => words[word] !== again[word])) return null;
-    const [tablespace, database, relation] = [AT.tablespace, AT.database, AT.relation].map(
-      (word) => (words[word] as number) >>> 0,
-    ) as [number, number, number];
-    const forkDirectory = words[AT.forkDirectory] as number;
-    const directory = forkDirectory >>> 8;
-    const fork = (forkDirectory & 0xff) as Fork;
+    const { directory, tablespace, database, relation, fork, block } = placeAt(words, 0);
     return {
       tag: makeForkTag(directory, tablespace, database, relation, fork),
       directory,
-      fork,
-      block: (words[AT.block] as number) >>> 0,
+      fork: fork as Fork,
+      block,
       relation: smgr.ofTag(directory, { tablespace, database, relation, backend: owner }),
     };
   }
@@ -277,7 +272,7 @@ class Flush {
   #needsLog(buffers: readonly number[], { directory }: Place): boolean {
     const { walFlusher } = this.#owner;
     if (walFlusher?.covers(directory) !== true) return false;
-    const lsn = Math.max(...buffers.map((buffer) => lsnOf(this.#parts.page(buffer))));
+    const lsn = Math.max(...buffers.map((buffer) => pageLsn(viewOf(this.#parts.page(buffer)))));
     if (lsn <= walFlusher.flushedUpTo) return false;
     this.#before = walFlusher.flushing(lsn);
     return true;
@@ -383,7 +378,8 @@ class Flush {
     copy.set(this.#parts.page(buffer));
     locks.unlockShared(buffer);
     const { walFlusher } = this.#owner;
-    if (walFlusher?.covers(directory) === true && lsnOf(copy) > walFlusher.flushedUpTo) return false;
+    if (walFlusher?.covers(directory) === true && pageLsn(viewOf(copy)) > walFlusher.flushedUpTo)
+      return false;
     const view = viewOf(copy);
     if (!isNewPage(view)) view.setUint16(PageHeaderOffset.checksum, kernel.checksum(offset, block), true);
     return true;
@@ -458,13 +454,4 @@ class Flush {
 
 function viewOf(page: Uint8Array): DataView {
   return new DataView(page.buffer, page.byteOffset, PageHeaderOffset.pruneXid);
-}
-
-/** As a number: an LSN is far below 2^53. */
-function lsnOf(page: Uint8Array): number {
-  const view = viewOf(page);
-  return (
-    view.getUint32(PageHeaderOffset.lsnHigh, true) * 0x1_0000_0000 +
-    view.getUint32(PageHeaderOffset.lsnLow, true)
-  );
 }

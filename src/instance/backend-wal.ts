@@ -3,18 +3,22 @@ import { join, resolve } from 'node:path';
 import { SettingError } from '../base/errors.js';
 import { checkKind } from '../base/units.js';
 import { WalPositionError } from '../base/wal-errors.js';
+import type { PinnedBuffer } from '../buffer/pinned-buffer.js';
 import type { WalFlusher } from '../buffer/write-back.js';
 import { Checkpointing } from '../recovery/checkpoint.js';
 import { CheckpointLock } from '../recovery/checkpoint-lock.js';
 import { controlFilePath } from '../recovery/control-file.js';
 import { readMessages, type MessageOptions, type WalMessage } from '../recovery/read-messages.js';
 import type { DataDirectories } from '../smgr/data-directories.js';
+import type { SmgrRelation } from '../smgr/smgr.js';
 import { File, type FileContext } from '../vfd/file.js';
 import { logicalMessage } from '../wal/logical-message.js';
 import { formatLsn, type Lsn } from '../wal/lsn.js';
 import { Wal } from '../wal/wal.js';
 import { WalBuffers } from '../wal/wal-buffers.js';
 import { WalFiles } from '../wal/wal-files.js';
+import { LoggedChange, type LoggedChangeParts, type LoggedPageChange } from './logged-change.js';
+import { truncationLogger, type LogTruncation } from './log-truncation.js';
 import type { WalIdentity } from './shared-state.js';
 import type { ThreadParts } from './thread-parts.js';
 
@@ -26,6 +30,9 @@ interface BackendWalParts {
   readonly identity: WalIdentity;
   readonly files: FileContext;
   readonly checkpointing: Checkpointing;
+  /** What keeps pages of the data directory in memory until their records are durable. */
+  readonly flusher: WalFlusher;
+  readonly changes: LoggedChangeParts;
 }
 
 /** The write-ahead log of an instance, as one backend uses it. LSNs are numbers of bytes; see `formatLsn`. */
@@ -34,11 +41,6 @@ export class BackendWal {
 
   constructor(parts: BackendWalParts) {
     this.parts = parts;
-  }
-
-  /** What keeps pages of the WAL's data directory in memory until their records are durable. */
-  flusher(directories: DataDirectories): WalFlusher {
-    return flusherOf(this.parts, directories);
   }
 
   /** Up to here all is durable. */
@@ -87,6 +89,44 @@ export class BackendWal {
   }
 
   /**
+   * Changes pages of relations in the WAL's data directory, and logs it: recovery brings back all of the change, or
+   * nothing. Waits for the pages' content locks, calls `change` with a copy of each, in the order of `buffers` (4 at
+   * most), and makes these the pages. Resolves with the LSN of the record's end: durable it is after
+   * `flush(lsn)`, and no page is written before. What `change` throws is a rejection, and nothing has changed then.
+   *
+   * Pages have PostgreSQL's layout, see `initPage`; a real server can redo the record. Rejects with a PageChangeError for
+   * a page without it, or of a relation elsewhere; with a WalFileError when the WAL could not be written.
+   *
+   *     const lsn = await backend.wal.change([from, to], (a, b) => { a[100] -= 1; b[100] += 1; });
+   *     await backend.wal.flush(lsn);
+   */
+  async change(buffers: PinnedBuffer | readonly PinnedBuffer[], change: LoggedPageChange): Promise<Lsn> {
+    const logged = new LoggedChange(this.parts.changes, [buffers].flat(), change);
+    try {
+      return await this.parts.files.aio.waits.until(() => logged.step());
+    } finally {
+      logged.release();
+    }
+  }
+
+  /** As `change`, blocking the thread. */
+  changeBlocking(buffers: PinnedBuffer | readonly PinnedBuffer[], change: LoggedPageChange): Lsn {
+    const logged = new LoggedChange(this.parts.changes, [buffers].flat(), change);
+    try {
+      return this.parts.files.aio.waits.block(() => logged.step());
+    } finally {
+      logged.release();
+    }
+  }
+
+  /** Null for a relation whose changes are not in this WAL. */
+  logsTruncationOf(relation: SmgrRelation): LogTruncation | null {
+    const { wal, changes } = this.parts;
+    const isOurs = relation.locator.backend === undefined && changes.covers(relation.directoryNumber);
+    return isOurs ? truncationLogger(wal) : null;
+  }
+
+  /**
    * The messages that are in the files and durable, oldest first; others may go on writing. Rejects with a WalReadError
    * where the WAL ends too early.
    *
@@ -118,10 +158,9 @@ export class BackendWal {
   }
 }
 
-/** The WAL as those need it who write pages. */
-function flusherOf({ wal, identity }: BackendWalParts, directories: DataDirectories): WalFlusher {
+/** The WAL as those need it who write pages of the data directory with a number. */
+function flusherOf(wal: Wal, own: number): WalFlusher {
   const { control } = wal;
-  const own = directories.numberOf(resolve(identity.dataDirectory));
   return {
     covers: (directory) => directory === own,
     get flushedUpTo() {
@@ -152,6 +191,7 @@ function message(prefix: string, payload: Uint8Array | string): Uint8Array<Array
 export function walOf(
   context: FileContext,
   parts: ThreadParts,
+  directories: DataDirectories,
   flushBuffers: () => Promise<void>,
 ): BackendWal | null {
   const { aio, scope } = context;
@@ -180,5 +220,22 @@ export function walOf(
     keepBytes: settings.keepBytes,
     flushBuffers,
   });
-  return new BackendWal({ wal, buffers, directory, identity: handle.wal, files: context, checkpointing });
+  const flusher = flusherOf(wal, directories.numberOf(resolve(dataDirectory)));
+  const changes = {
+    wal,
+    slots,
+    slot,
+    bufferIo: parts.bufferIo,
+    covers: (number: number) => flusher.covers(number),
+  };
+  return new BackendWal({
+    wal,
+    buffers,
+    directory,
+    identity: handle.wal,
+    files: context,
+    checkpointing,
+    flusher,
+    changes,
+  });
 }

@@ -148,6 +148,13 @@ export class BackendWrites {
     return added.map((buffer, at) => new PinnedBuffer(buffers, scope, buffer, first + at));
   }
 
+  /** The next checkpoint is to synchronize a segment file. */
+  async requestSync(relation: SmgrRelation, fork: Fork, segment: number): Promise<void> {
+    const requesting = this.#requesting(relation, fork);
+    for (let room = requesting(segment); room !== null; room = requesting(segment))
+      await this.#parts.aio.waits.until(room);
+  }
+
   #requesting(relation: SmgrRelation, fork: Fork): (segment: number) => Step<unknown> | null {
     const { requests } = this.#parts;
     const { locator, directoryNumber: directory } = relation;
@@ -168,16 +175,13 @@ export class BackendWrites {
 
   /** Writes what is dirty of a relation, and synchronizes all files of all its forks. Errors as of `checkpointBuffers`. */
   async syncRelation(relation: SmgrRelation): Promise<void> {
-    const { aio, requests } = this.#parts;
+    const { requests } = this.#parts;
     await this.flushRelation(relation);
     const { locator, directoryNumber: directory } = relation;
     if (locator.backend !== undefined) return;
     for (const fork of Object.values(Fork)) {
       const count = relation.segmentCount(fork);
-      for (let segment = 0; segment < count; segment++) {
-        while (!requests.request({ directory, locator, fork, segment }))
-          await aio.waits.until(makingRoom(this.#parts));
-      }
+      for (let segment = 0; segment < count; segment++) await this.requestSync(relation, fork, segment);
     }
     const own = requests.requests().filter((one) => {
       const { tablespace, database, relation: number } = one.locator;

@@ -35,6 +35,7 @@ import { BackendWrites } from './backend-writes.js';
 import { askForExitNotice } from './exit-notices.js';
 import { methodOps } from './methods.js';
 import { failWithoutWal, walOf, type BackendWal } from './backend-wal.js';
+import type { LogTruncation } from './log-truncation.js';
 import { discarding, extending, removing, truncating } from './relation-changes.js';
 import {
   checkStreamOptions,
@@ -50,6 +51,9 @@ import {
   type BackendWait,
   type DatabaseChecksumFailures,
 } from './views.js';
+
+/** Of a change of a relation: what it is made of, its buffers and how it is logged, if it is. */
+type MakeStep<T> = (buffers: BufferManager, log: LogTruncation | null) => Step<T>;
 
 export class Backend {
   readonly aio: Aio;
@@ -110,8 +114,8 @@ export class Backend {
       bytes: memory.bytes.at(-1) as Uint8Array<SharedArrayBuffer>,
       scope: this.rootScope,
     };
-    this.#wal = walOf(this.files, this.parts, () => this.writes.checkpointBuffers());
-    this.writes.walFlusher = this.#wal?.flusher(this.#directories) ?? null;
+    this.#wal = walOf(this.files, this.parts, this.#directories, () => this.writes.checkpointBuffers());
+    this.writes.walFlusher = this.#wal?.parts.flusher ?? null;
     if (!isMainThread) process.once('exit', this.#onExit);
   }
 
@@ -318,14 +322,16 @@ export class Backend {
    * when the fork is shorter. After an error of the file the buffers are gone, which costs reads and no data.
    */
   truncateRelation(relation: SmgrRelation, blocks: number, options: RelationOptions = {}): Promise<void> {
-    return this.#until(relation, (buffers) =>
-      truncating(buffers, relation, options.fork ?? Fork.MAIN, blocks),
+    return this.#until(relation, (buffers, log) =>
+      truncating(buffers, relation, options.fork ?? Fork.MAIN, blocks, log),
     );
   }
 
   /** As `truncateRelation`, blocking the thread. */
   truncateRelationBlocking(relation: SmgrRelation, blocks: number, options: RelationOptions = {}): void {
-    this.#block(relation, (buffers) => truncating(buffers, relation, options.fork ?? Fork.MAIN, blocks));
+    this.#block(relation, (buffers, log) =>
+      truncating(buffers, relation, options.fork ?? Fork.MAIN, blocks, log),
+    );
   }
 
   /**
@@ -333,12 +339,12 @@ export class Backend {
    * many files that were. Readers and errors as with `truncateRelation`. The relation may be created anew.
    */
   dropRelation(relation: SmgrRelation): Promise<number> {
-    return this.#until(relation, (buffers) => removing(buffers, relation, this.parts.syncRequests));
+    return this.#until(relation, (buffers, log) => removing(buffers, relation, this.parts.syncRequests, log));
   }
 
   /** As `dropRelation`, blocking the thread. */
   dropRelationBlocking(relation: SmgrRelation): number {
-    return this.#block(relation, (buffers) => removing(buffers, relation, this.parts.syncRequests));
+    return this.#block(relation, (buffers, log) => removing(buffers, relation, this.parts.syncRequests, log));
   }
 
   /**
@@ -364,12 +370,16 @@ export class Backend {
   }
 
   /** What making the step throws is a rejection, too. */
-  async #until<T>(relation: SmgrRelation, makeStep: (buffers: BufferManager) => Step<T>): Promise<T> {
-    return this.aio.waits.until(makeStep(this.#openBuffersOf(relation)));
+  async #until<T>(relation: SmgrRelation, makeStep: MakeStep<T>): Promise<T> {
+    return this.aio.waits.until(this.#step(relation, makeStep));
   }
 
-  #block<T>(relation: SmgrRelation, makeStep: (buffers: BufferManager) => Step<T>): T {
-    return this.aio.waits.block(makeStep(this.#openBuffersOf(relation)));
+  #block<T>(relation: SmgrRelation, makeStep: MakeStep<T>): T {
+    return this.aio.waits.block(this.#step(relation, makeStep));
+  }
+
+  #step<T>(relation: SmgrRelation, makeStep: MakeStep<T>): Step<T> {
+    return makeStep(this.#openBuffersOf(relation), this.#wal?.logsTruncationOf(relation) ?? null);
   }
 
   #openBuffersOf(relation: SmgrRelation): BufferManager {

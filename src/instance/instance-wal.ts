@@ -9,6 +9,7 @@ import { unlockDataDirectory } from '../recovery/lock-file.js';
 import { nowSeconds, recover, type RecoveryResult } from '../recovery/recover.js';
 import { Redo } from '../recovery/redo.js';
 import type { Backend } from './backend.js';
+import { RedoFiles } from './redo-files.js';
 import { startThread } from './start-thread.js';
 import type { InstanceHandle, WalIdentity } from './shared-state.js';
 
@@ -43,15 +44,17 @@ export class InstanceWal {
     const control = this.#control;
     const { walFlusher } = backend.writes;
     backend.writes.walFlusher = null; // the records that are redone are durable, and positions are not known yet
+    const redoFiles = new RedoFiles(backend, dataDirectory);
     const recovery = await recover({
       dataDirectory,
       walDirectory: directory,
       control,
       files: backend.files,
       open: (path) => backend.openFile(path),
-      redo: new Redo(dataDirectory),
+      redo: new Redo(dataDirectory, redoFiles),
       log,
     });
+    redoFiles.close();
     buffers.restore(recovery.end, recovery.tail);
     wal.control.initialize(recovery.end, recovery.last, recovery.redo);
     backend.writes.walFlusher = walFlusher;

@@ -11,6 +11,7 @@ import { PENDING, type Step } from '../shmem/wait.js';
 import { Fork } from '../smgr/relation.js';
 import type { SmgrRelation } from '../smgr/smgr.js';
 import type { SyncRequests } from '../smgr/sync-requests.js';
+import type { LogTruncation } from './log-truncation.js';
 
 /** Step: drops the ranges, then does the rest without waiting. */
 function droppingFirst<T>(
@@ -41,19 +42,50 @@ export function discarding(
   );
 }
 
+/**
+ * Step: logged behind the drop, which may be refused, and before the file is cut. What cannot be logged is cut off
+ * all the same: its changed pages are gone. Then a crash may bring it back.
+ */
+function loggingFirst<T>(log: Step<unknown> | null, then: () => T): Step<T> {
+  return () => {
+    try {
+      if (log?.() === PENDING) return PENDING;
+    } catch (error) {
+      then();
+      throw error;
+    }
+    return then();
+  };
+}
+
 export function truncating(
   buffers: BufferManager,
   relation: SmgrRelation,
   fork: Fork,
   blocks: number,
+  log: LogTruncation | null,
 ): Step<void> {
   const end = relation.blockCount(fork);
   // Nothing is dropped for a truncation that will be refused.
   const from = Number.isInteger(blocks) && blocks >= 0 ? Math.min(blocks, end) : end;
   const range = { tag: buffers.reader(relation, fork).tag, from, to: end };
-  return droppingFirst(buffers, relation, fork, [range], () => {
-    relation.truncate(fork, blocks);
-  });
+  const logging = from < end && log !== null ? log(relation, fork, from) : null;
+  return inTurn(
+    droppingFirst(buffers, relation, fork, [range], () => true),
+    loggingFirst(logging, () => {
+      relation.truncate(fork, blocks);
+    }),
+  );
+}
+
+/** Step: one, and then the other. */
+function inTurn<T>(first: Step<unknown>, second: Step<T>): Step<T> {
+  let isFirst = true;
+  return () => {
+    if (isFirst && first() === PENDING) return PENDING;
+    isFirst = false;
+    return second();
+  };
 }
 
 /** Step: returns how many files were removed. Nobody need synchronize them any more. */
@@ -61,14 +93,18 @@ export function removing(
   buffers: BufferManager,
   relation: SmgrRelation,
   requests: SyncRequests,
+  log: LogTruncation | null,
 ): Step<number> {
   const forks = Object.values(Fork);
   const ranges = forks.map((fork) => ({ tag: buffers.reader(relation, fork).tag, from: 0 }));
-  return droppingFirst(buffers, relation, Fork.MAIN, ranges, () => {
-    const removed = relation.unlink();
-    for (const fork of forks) requests.forget(relation.directoryNumber, relation.locator, fork);
-    return removed;
-  });
+  return inTurn(
+    droppingFirst(buffers, relation, Fork.MAIN, ranges, () => true),
+    loggingFirst(log?.(relation, 'all', 0) ?? null, () => {
+      const removed = relation.unlink();
+      for (const fork of forks) requests.forget(relation.directoryNumber, relation.locator, fork);
+      return removed;
+    }),
+  );
 }
 
 /**

@@ -41,11 +41,10 @@ export const BLOCK_SIZES: readonly number[] = [1024, 2048, 4096, 8192, 16384, 32
 /** PostgreSQL's default block size (`BLCKSZ`), in bytes. */
 export const DEFAULT_BLOCK_SIZE = 8192;
 
-/** `pd_lsn` of the page that starts at byte `offset` of `view`: the WAL position of its last change. */
-export function pageLsn(view: DataView, offset = 0): bigint {
+/** `pd_lsn`, the end of the WAL record of the page's last change; a number, as LSNs are far below 2^53. */
+export function pageLsn(view: DataView, offset = 0): number {
   const high = view.getUint32(offset + PageHeaderOffset.lsnHigh, true);
-  const low = view.getUint32(offset + PageHeaderOffset.lsnLow, true);
-  return (BigInt(high) << 32n) | BigInt(low);
+  return high * 0x1_0000_0000 + view.getUint32(offset + PageHeaderOffset.lsnLow, true);
 }
 
 /** The stored `pd_checksum`; 0 where the cluster keeps none. */
@@ -76,8 +75,8 @@ export function isNewPage(view: DataView, offset = 0): boolean {
 
 /** Stores `pd_lsn`. */
 export function setPageLsn(page: Uint8Array, lsn: number | bigint): void {
-  const wide = BigInt(lsn);
+  const number = Number(lsn);
   const view = new DataView(page.buffer, page.byteOffset, page.byteLength);
-  view.setUint32(PageHeaderOffset.lsnHigh, Number(wide >> 32n), true);
-  view.setUint32(PageHeaderOffset.lsnLow, Number(wide & 0xffff_ffffn), true);
+  view.setUint32(PageHeaderOffset.lsnHigh, Math.floor(number / 0x1_0000_0000), true);
+  view.setUint32(PageHeaderOffset.lsnLow, number >>> 0, true);
 }

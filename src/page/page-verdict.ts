@@ -74,7 +74,8 @@ export function pageVerdict(page: Uint8Array, blockNumber: number, mode: VerifyF
   return mismatch ? PageVerdict.CHECKSUM_MISMATCH_AND_STRUCTURE : PageVerdict.STRUCTURE;
 }
 
-function isHeaderSane(view: DataView, blockSize: number): boolean {
+/** Flags, bounds and alignment of a page's header, as PostgreSQL checks them when it reads a page. */
+export function isHeaderSane(view: DataView, blockSize: number): boolean {
   return (
     (pageFlags(view) & ~VALID_FLAG_BITS) === 0 &&
     pageLower(view) <= pageUpper(view) &&

@@ -139,6 +139,7 @@ class Walk {
     }
     if (reader.end !== null) this.end = reader.end;
     this.#checkEnd();
+    this.#parts.redo.finish();
   }
 
   async #onRecord(record: WalRecord): Promise<void> {

@@ -6,16 +6,19 @@
  * forbid it.
  */
 import {
+  closeSync,
   constants as fsConstants,
   fstatSync,
   fsyncSync,
   ftruncateSync,
+  openSync,
   statSync,
   truncateSync,
   unlinkSync,
   writeSync,
 } from 'node:fs';
 import { constants as osConstants } from 'node:os';
+import { dirname } from 'node:path';
 import { ResourceExhaustedError } from '../base/errors.js';
 import { RelationFileError } from '../base/relation-file-error.js';
 import { BLOCK_SIZE } from '../base/settings.js';
@@ -42,6 +45,24 @@ function createSegment(files: ForkSegments, segment: number, operation: 'create'
   const fd = files.vfds.openKernel(files.file(segment), O_RDWR | O_CREAT | O_EXCL, fileMode(files.directory));
   if (fd < 0) throw new RelationFileError(operation, { path: files.name(segment), errno: -fd });
   files.vfds.closeReopened(fd);
+  syncDirectoryOf(files, segment, operation);
+}
+
+/** Or the file could be gone after a power failure, although it was synchronized itself later. */
+function syncDirectoryOf(files: ForkSegments, segment: number, operation: 'create' | 'extend'): void {
+  try {
+    const fd = openSync(dirname(files.file(segment)), fsConstants.O_RDONLY);
+    try {
+      fsyncSync(fd);
+    } finally {
+      closeSync(fd);
+    }
+  } catch (error) {
+    throw new RelationFileError(operation, {
+      path: files.name(segment),
+      errno: errnoOf(error, osConstants.errno.EIO),
+    });
+  }
 }
 
 /** PostgreSQL's: as its data directory, files are for their owner, and for the group to read if that is. */

@@ -4,6 +4,7 @@
 export const ResourceManager = {
   XLOG: 0,
   TRANSACTION: 1,
+  STORAGE: 2,
   STANDBY: 8,
   HEAP2: 9,
   HEAP: 10,

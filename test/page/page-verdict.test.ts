@@ -86,7 +86,7 @@ describe('page header', () => {
     const view = new DataView(memory.buffer);
     view.setUint32(8192, 0x12, true);
     view.setUint32(8196, 0xfedcba98, true);
-    assert.equal(pageLsn(view, 8192), 0x12fedcba98n);
+    assert.equal(pageLsn(view, 8192), 0x12fedcba98);
     assert.equal(pageFlags(view, 8192), 5);
     assert.equal(pageLower(view, 8192), 28);
     assert.equal(pageUpper(view, 8192), 4000);

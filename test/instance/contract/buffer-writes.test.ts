@@ -89,16 +89,16 @@ forEachMethod((ioMethod) => {
   it('an LSN becomes the page’s, as number or bigint, also when it is known only behind the change', async () => {
     fresh(2);
     const buffer = await a.readBlock(relation, 0);
-    const lsn = (): bigint => pageLsn(new DataView(buffer.page.buffer, buffer.page.byteOffset, 24));
+    const lsn = (): number => pageLsn(new DataView(buffer.page.buffer, buffer.page.byteOffset, 24));
     await buffer.change(mark(1), { lsn: 0x12_3456_789a });
-    assert.equal(lsn(), 0x12_3456_789an);
-    await buffer.change(mark(1), { lsn: 0x1_0000_0001n });
-    assert.equal(lsn(), 0x1_0000_0001n);
+    assert.equal(lsn(), 0x12_3456_789a);
+    await buffer.change(mark(1), { lsn: 0x1_0000_0001 });
+    assert.equal(lsn(), 0x1_0000_0001);
     const lock = await buffer.lockExclusive();
     lock.change(mark(2));
     lock.setLsn(77);
     lock.release();
-    assert.equal(lsn(), 77n);
+    assert.equal(lsn(), 77);
     buffer.release();
     assert.equal(await a.writes.flushRelation(relation), 1);
     assert.ok(isFine(pageVerdict(pageOnDisk(0), 0), 0));
