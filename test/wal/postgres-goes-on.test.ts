@@ -3,10 +3,11 @@
  * a crash, reads our records, and goes on; and we go on with what it leaves behind.
  */
 import assert from 'node:assert/strict';
-import { cpSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
+import type { PinnedBuffer } from '../../src/buffer/pinned-buffer.js';
 import { createInstance, type Instance } from '../../src/instance/instance.js';
 import { formatLsn } from '../../src/wal/lsn.js';
 import { giveToPostgres } from '../../testing/postgres/account.js';
@@ -101,6 +102,86 @@ describe(
         assert.equal((await messages('after', start, end)).length, 1);
         const [row] = await cluster.query<{ count: string }>('SELECT count(*) FROM things');
         assert.equal(row?.count, '101');
+        await cluster.stop();
+      } finally {
+        rmSync(copy, { recursive: true });
+      }
+    });
+
+    it('redoes our changes of its pages, images and differences, and what we cut off', async () => {
+      await cluster.start();
+      await cluster.query(
+        `CREATE TABLE notes AS SELECT n, repeat('x', 500) AS note FROM generate_series(1, 40) n`,
+      );
+      await cluster.query(
+        `CREATE TABLE cut AS SELECT n, repeat('x', 500) AS note FROM generate_series(1, 80) n`,
+      );
+      const [files] = await cluster.query<{ database: number; notes: number; cut: number }>(
+        `SELECT oid::int AS database, pg_relation_filenode('notes')::int AS notes, pg_relation_filenode('cut')::int AS cut
+        FROM pg_database WHERE datname = current_database()`,
+      );
+      assert.ok(files !== undefined);
+      await cluster.stop();
+      const cutFile = join(cluster.directory, 'base', String(files.database), String(files.cut));
+      const uncut = readFileSync(cutFile);
+      const copy = mkdtempSync(join(tmpdir(), 'pgaio-crashed-'));
+      try {
+        const instance = await open();
+        const { backend } = instance;
+        const start = backend.wal.insertedUpTo;
+        const { database } = files;
+        const notes = backend.openRelation(cluster.directory, { database, relation: files.notes });
+        const pages = [await backend.readBlock(notes, 0), await backend.readBlock(notes, 1)];
+        const write =
+          (from: string, to: string) =>
+          (...both: Uint8Array[]): void => {
+            for (const page of both) {
+              const at = Buffer.from(page).indexOf(from);
+              assert.ok(at > 0);
+              page.set(Buffer.from(to), at);
+            }
+          };
+        await backend.wal.change(pages, write('xxxx', 'WE, '));
+        await backend.wal.change(pages, write('xxxx', 'too.'));
+        await backend.wal.change(pages[1] as PinnedBuffer, write('xxxx', 'here'));
+        for (const page of pages) page.release();
+        await backend.truncateRelation(
+          backend.openRelation(cluster.directory, { database, relation: files.cut }),
+          2,
+        );
+        const end = backend.wal.insertedUpTo;
+        cpSync(cluster.directory, copy, { recursive: true });
+        await instance.close();
+        rmSync(cluster.directory, { recursive: true });
+        cpSync(copy, cluster.directory, { recursive: true });
+        rmSync(join(cluster.directory, 'postmaster.pid'));
+        assert.equal(readFileSync(cutFile).length, 2 * 8192);
+        writeFileSync(cutFile, uncut); // as if the crash had come before the file was cut
+        for (const name of readdirSync(cluster.directory, { recursive: true, encoding: 'utf8' }))
+          giveToPostgres(join(cluster.directory, name));
+        giveToPostgres(cluster.directory);
+        await cluster.start();
+        assert.match(cluster.log, /redo done at/);
+        const ours = await cluster.query<{ note: string }>(
+          `SELECT rtrim(note, 'x') AS note FROM notes WHERE note LIKE 'WE,%' ORDER BY ctid`,
+        );
+        assert.deepEqual(
+          ours.map(({ note }) => note),
+          ['WE, too.', 'WE, too.here'],
+        );
+        const [count] = await cluster.query<{ notes: string; size: string; cut: string }>(
+          `SELECT (SELECT count(*) FROM notes) AS notes, pg_relation_size('cut') AS size, (SELECT count(*) FROM cut) AS cut`,
+        );
+        assert.deepEqual(count, { notes: '40', size: String(2 * 8192), cut: '30' });
+        const records = await cluster.query<{ resource_manager: string; fpi_length: number }>(
+          `SELECT resource_manager, fpi_length FROM pg_get_wal_records_info($1, $2)
+          WHERE resource_manager IN ('Generic', 'Storage') ORDER BY start_lsn`,
+          { values: [formatLsn(start), formatLsn(end)] },
+        );
+        assert.deepEqual(
+          records.map(({ resource_manager: name, fpi_length: images }) => `${name} ${images > 0}`),
+          ['Generic true', 'Generic false', 'Generic false', 'Storage false'],
+        );
         await cluster.stop();
       } finally {
         rmSync(copy, { recursive: true });
