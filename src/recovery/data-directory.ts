@@ -13,11 +13,12 @@ import {
   readdirSync,
   renameSync,
   rmSync,
+  statSync,
   writeFileSync,
   writeSync,
 } from 'node:fs';
 import { constants as osConstants } from 'node:os';
-import { join, resolve } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import { PgaioError } from '../base/errors.js';
 import { errnoOf, getSystemErrorMessage } from '../base/system-errors.js';
 import { sealRecord } from '../wal/encode-record.js';
@@ -61,7 +62,7 @@ const OURS: ReadonlySet<string> = new Set([
 export function openDataDirectory(path: string, segmentSize: number | null): ControlData {
   const directory = resolve(path);
   try {
-    mkdirSync(directory, { recursive: true, mode: 0o700 });
+    makeDirectory(directory);
     const isNew = !existsSync(controlFilePath(directory));
     if (isNew) checkUnused(directory);
     lockDataDirectory(directory);
@@ -80,6 +81,19 @@ export function openDataDirectory(path: string, segmentSize: number | null): Con
     const { path: at = directory } = error as NodeJS.ErrnoException;
     const why = `cannot be used: ${getSystemErrorMessage(errno)}, "${at}"`;
     throw new DataDirectoryError(directory, why, hintFor(errno), error);
+  }
+}
+
+/** With those above it. Node's own `recursive` tries for ever where the kernel says ENOENT of a directory that is there. */
+function makeDirectory(path: string): void {
+  try {
+    mkdirSync(path, { mode: 0o700 });
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === 'EEXIST' && statSync(path).isDirectory()) return;
+    if (code !== 'ENOENT' || existsSync(dirname(path))) throw error;
+    makeDirectory(dirname(path));
+    mkdirSync(path, { mode: 0o700 });
   }
 }
 
@@ -119,7 +133,7 @@ function openExisting(directory: string, segmentSize: number | null): ControlDat
 function initialize(directory: string, segmentSize: number): ControlData {
   const wal = join(directory, 'pg_wal');
   for (const name of ['global', 'base', 'base/1', 'pg_wal', 'pg_tblspc'])
-    mkdirSync(join(directory, name), { recursive: true, mode: 0o700 });
+    makeDirectory(join(directory, name));
   for (const name of readdirSync(wal)) rmSync(join(wal, name)); // of a making that was cut short
   const systemIdentifier = newSystemIdentifier();
   const lsn = FIRST_SEGMENT * segmentSize + LONG_PAGE_HEADER_SIZE;

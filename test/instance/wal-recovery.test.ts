@@ -222,6 +222,8 @@ describe('the WAL of an instance before', () => {
       });
       await assert.rejects(open(join(data, 'letter.txt')), { message: /cannot be used: EEXIST|ENOTDIR/ });
       assert.deepEqual(readdirSync(data), ['letter.txt']);
+      // Where the kernel says that the directory is not there, although it is.
+      await assert.rejects(open('/proc/pgaio/data'), { message: /cannot be used: ENOENT/ });
     });
 
     it('with segments of another size than asked for', async () => {
