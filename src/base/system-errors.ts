@@ -1,4 +1,5 @@
 /** Names and texts of errno values, as positive numbers. Node knows them as negative ones. */
+import { constants } from 'node:os';
 import { getSystemErrorMap } from 'node:util';
 
 const byErrno = getSystemErrorMap();
@@ -16,4 +17,19 @@ export function getSystemErrorMessage(errno: number): string {
 export function errnoOf(error: unknown, fallback: number): number {
   const errno = (error as { errno?: unknown } | null)?.errno;
   return typeof errno === 'number' && errno !== 0 ? Math.abs(errno) : fallback;
+}
+
+const { ECANCELED, EMFILE, ENFILE, ENOENT, EACCES, EPERM, EINTR } = constants.errno;
+const NOT_CARRIED_OUT: ReadonlySet<number> = new Set([ECANCELED, EINTR]);
+/** The file could not be opened for it. */
+const NOT_OPENED: ReadonlySet<number> = new Set([EMFILE, ENFILE, ENOENT, EACCES, EPERM]);
+
+/** The I/O of a thread that ended, or was interrupted: nothing has happened, and it may be tried again at once. */
+export function isNotCarriedOut(errno: number): boolean {
+  return NOT_CARRIED_OUT.has(errno);
+}
+
+/** Whether fsync(2) itself said so: then what was written may be lost, and another fsync would not tell. */
+export function isFromFsync(errno: number): boolean {
+  return !NOT_CARRIED_OUT.has(errno) && !NOT_OPENED.has(errno);
 }

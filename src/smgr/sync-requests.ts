@@ -15,7 +15,7 @@
  * fsync: both name an I/O with its generation, so they end with it, also when its owner has died. A failed file keeps
  * its entry until it is removed.
  */
-import { constants } from 'node:os';
+import { isFromFsync } from '../base/system-errors.js';
 import type { HandleTable, IoHandle } from '../aio/handle.js';
 import { CACHE_LINE_WORDS, declareLayout } from '../shmem/layout.js';
 import type { SegmentPlan } from '../shmem/segment.js';
@@ -49,17 +49,6 @@ const AT = EntryLayout.at;
 const Status = { FREE: 0, USED: 1, REMOVED: 2 } as const;
 const RESERVATION_WORDS = 2;
 const NONE = -1;
-const { ECANCELED, EMFILE, ENFILE, ENOENT, EACCES, EPERM, EINTR } = constants.errno;
-/** It was not carried out, or the file could not be opened for it: nothing is lost, and it may be tried again. */
-const NOT_FROM_FSYNC: ReadonlySet<number> = new Set([
-  ECANCELED,
-  EMFILE,
-  ENFILE,
-  ENOENT,
-  EACCES,
-  EPERM,
-  EINTR,
-]);
 
 export interface SyncRequestRegion {
   readonly lock: number;
@@ -331,7 +320,7 @@ export class SyncRequests {
     const base = this.#base(entry);
     if (words.get(base + AT.generation) !== io.targetWord(SmgrWord.SYNC_GENERATION)) return;
     if (errno === 0) words.store(base + AT.synced, io.targetWord(SmgrWord.SYNC_REQUESTED));
-    else if (!NOT_FROM_FSYNC.has(errno)) words.store(base + AT.failed, errno);
+    else if (isFromFsync(errno)) words.store(base + AT.failed, errno);
   }
 
   /** The files of a fork are gone. */

@@ -34,8 +34,10 @@
  * A thread that ends in the critical section of a lock, or while it copies a record, crashes the instance: the record
  * would be a hole that ends the WAL for recovery, with acknowledged records behind it.
  */
+import { constants as osConstants } from 'node:os';
 import { assert } from '../base/assert.js';
 import { ClosedError } from '../base/errors.js';
+import { isFromFsync, isNotCarriedOut } from '../base/system-errors.js';
 import { CACHE_LINE_WORDS, declareLayout } from '../shmem/layout.js';
 import type { SegmentPlan } from '../shmem/segment.js';
 import type { Slots } from '../shmem/slots.js';
@@ -45,6 +47,8 @@ import { afterHeader, endOfContent, pageStart } from './geometry.js';
 import type { Lsn } from './lsn.js';
 import { WAL_PAGE_SIZE } from './page-header.js';
 import { alignRecord } from './record-format.js';
+
+const { ECANCELED, ENOSPC } = osConstants.errno;
 
 const Layout = declareLayout(
   'WalControl',
@@ -379,10 +383,10 @@ export class WalControl {
   }
 
   /**
-   * For the completion: a flight is over. `errno` 0: all of it is written; negative: a part, and it is to be written
-   * again. Does nothing when it was said before: completions may run twice.
+   * For the completion: a flight is over. `result`: bytes, or an errno below 0. Does nothing when it was said before:
+   * completions may run twice.
    */
-  flightOver(index: number, handle: number, generation: number, errno: number): void {
+  flightOver(index: number, handle: number, generation: number, result: number): void {
     this.#locked(() => {
       const words = this.#words;
       const flight = this.#flight(index);
@@ -391,8 +395,11 @@ export class WalControl {
         words.get(flight + FLIGHT.generation) === generation &&
         words.get(flight + FLIGHT.state) === FlightState.BEGUN;
       if (!same) return;
-      words.set(flight + FLIGHT.state, errno === 0 ? FlightState.WRITTEN : FlightState.AGAIN);
-      if (errno > 0) this.#writeFailed(errno);
+      const start = words.loadWide(flight + FLIGHT.start);
+      const bytes = pageStart(words.loadWide(flight + FLIGHT.end) - 1) + WAL_PAGE_SIZE - start;
+      words.set(flight + FLIGHT.state, result < bytes ? FlightState.AGAIN : FlightState.WRITTEN);
+      if (result < 0) this.#writeFailed(-result);
+      else if (result < bytes) this.#shortWrite(flight, start, result);
       let head = this.#word(AT.flightHead);
       const tail = this.#word(AT.flightTail);
       while (head !== tail && words.get(this.#flight(head) + FLIGHT.state) === FlightState.WRITTEN) {
@@ -405,11 +412,20 @@ export class WalControl {
 
   /** What `next` gave this handle, and was not begun: somebody else may do it. */
   giveBack(task: WalTask, handle: number, generation: number): void {
-    if (task === WalTask.WRITE) this.flightOver(this.flight, handle, generation, -1);
+    if (task === WalTask.WRITE) this.flightOver(this.flight, handle, generation, -ECANCELED);
     else this.#locked(() => this.#setWord(AT.isSyncing, 0));
   }
 
+  /** What is written stays so, and whoever goes on with the rest is told why, if there is a reason: it may be a full disk. */
+  #shortWrite(flight: number, start: number, bytes: number): void {
+    const whole = bytes - (bytes % WAL_PAGE_SIZE);
+    // Not a page, and no reason: PostgreSQL takes it for a full disk, too. Written again and again, it could go on for ever.
+    if (whole === 0) this.#writeFailed(ENOSPC);
+    else this.#words.storeWide(flight + FLIGHT.start, start + whole);
+  }
+
   #writeFailed(errno: number): void {
+    if (isNotCarriedOut(errno)) return; // whoever waits does it again
     this.#setWord(AT.writeErrno, errno);
     this.#setWord(AT.writeFailures, (this.#word(AT.writeFailures) + 1) | 0);
   }
@@ -420,7 +436,8 @@ export class WalControl {
       const same = this.#word(AT.syncHandle) === handle && this.#word(AT.syncGeneration) === generation;
       if (!same || this.#word(AT.isSyncing) === 0) return;
       if (errno === 0) this.#set(AT.flushed, this.#get(AT.syncTo));
-      else this.#setWord(AT.syncErrno, errno);
+      else if (isFromFsync(errno)) this.#setWord(AT.syncErrno, errno);
+      else this.#writeFailed(errno);
       this.#setWord(AT.isSyncing, 0);
     });
   }

@@ -53,13 +53,12 @@ export function walWritev(table: FileTable, wal: WalControl): AioCallback {
     name: 'wal_writev',
     ...holdingEntry(table),
     completeShared: (io, result) => {
-      const errno = result.value < 0 ? -result.value : result.value < io.bytes ? -1 : 0;
-      if (errno > 0) {
+      if (result.value < 0) {
         result.status = ResultStatus.ERROR;
         result.reporter = CallbackId.WAL_WRITEV;
-        result.errorData = errno;
+        result.errorData = -result.value;
       }
-      wal.flightOver(io.targetWord(WalWord.FLIGHT), io.index, io.generation, errno);
+      wal.flightOver(io.targetWord(WalWord.FLIGHT), io.index, io.generation, result.value);
     },
     report: ({ description, errorData }) => new WalFileError('write', description, errorData),
   };
