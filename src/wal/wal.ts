@@ -85,8 +85,11 @@ export class Wal {
 
   // --- flushing ----------------------------------------------------------------------------------
 
-  /** Step: until all up to `want` is durable. Does what is to be done for that and nobody else does. */
-  flushing(want: number): Step<void> {
+  /**
+   * Step: until all up to `want` is durable. Does what is to be done for that and nobody else does. `inline`: by system
+   * calls that block, for a thread that would block anyway and has nothing else in mind.
+   */
+  flushing(want: number, inline = false): Step<void> {
     const { control } = this;
     const failures = control.writeFailures;
     return () => {
@@ -97,21 +100,22 @@ export class Wal {
           control.waitForCopy(COPY_MILLIS);
           continue;
         }
-        if (this.#advance(want) === PENDING) return PENDING;
+        if (this.#advance(want, inline) === PENDING) return PENDING;
       }
     };
   }
 
   #throwFailure(want: number, failures: number): void {
     const { control } = this;
-    const { files } = this.#parts;
-    const path = files.path(Math.floor((want - 1) / control.shape.segmentSize));
-    if (control.syncErrno !== 0) throw new WalFileError('sync', path, control.syncErrno);
-    if (control.writeFailures !== failures) throw new WalFileError('write', path, control.writeErrno);
+    const { syncErrno } = control;
+    if (syncErrno === 0 && control.writeFailures === failures) return;
+    const path = this.#parts.files.path(Math.floor((want - 1) / control.shape.segmentSize));
+    if (syncErrno !== 0) throw new WalFileError('sync', path, syncErrno);
+    throw new WalFileError('write', path, control.writeErrno);
   }
 
   /** One thing of what is to be done, or a wait for what is being done. */
-  #advance(want: number): true | Pending {
+  #advance(want: number, inline: boolean): true | Pending {
     const { aio, scope, files } = this.#parts;
     const { control } = this;
     const task = control.next(want, -1, 0);
@@ -130,6 +134,7 @@ export class Wal {
       aio.release(io);
       return true;
     }
+    if (inline || this.#isQuick(taken)) io.setFlag(HandleFlag.SYNCHRONOUS);
     const { timeline } = this.#parts;
     const { taskStart, taskEnd, flight } = control;
     if (taken === WalTask.SYNC) {
@@ -145,6 +150,11 @@ export class Wal {
     });
     aio.startWritev(io, file.fd, taskStart % control.shape.segmentSize);
     return true;
+  }
+
+  /** A write into the page cache is over before anybody else could be told to do it. */
+  #isQuick(task: WalTask): boolean {
+    return task === WalTask.WRITE && !this.control.shape.writesAreDurable && !this.#parts.files.direct;
   }
 
   /** Whole pages, as at most two pieces of the ring. */
