@@ -1,5 +1,6 @@
 /** Writes to a file of zeroes with system calls, each durable before the next begins: what a commit costs at least. */
 import { closeSync, constants, fdatasyncSync, fsyncSync, openSync, rmSync, writeSync } from 'node:fs';
+import { open, type FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { WalSyncMethod } from '../../src/base/settings.js';
 import type { Measurement } from '../measurement.js';
@@ -8,6 +9,8 @@ import { Latencies } from './latencies.js';
 import { measureOnce, type WorkUntil } from './measure.js';
 
 export interface BareWritesSpec {
+  /** `await`: with Node's FileHandle, which has a thread of libuv make the same calls. */
+  readonly how: 'blocking' | 'await';
   readonly syncMethod: WalSyncMethod;
   readonly direct: boolean;
   /** Of a write. */
@@ -23,28 +26,35 @@ const ZEROES = new Uint8Array(1 << 20);
 
 export async function bareWrites(spec: BareWritesSpec): Promise<Measurement> {
   const path = join(spec.directory, `bare-${process.pid}`);
-  const fd = openZeroes(path, spec);
+  makeZeroes(path);
+  const flags = openFlags(spec);
+  const file = spec.how === 'await' ? await open(path, flags) : null;
+  const fd = file?.fd ?? openSync(path, flags);
   try {
     const latencies = new Latencies();
-    const work = writes(fd, spec, latencies);
+    const work = file === null ? writes(fd, spec, latencies) : awaitedWrites(file, spec, latencies);
     await work(performance.now() + spec.seconds * 250);
     latencies.clear();
     const measurement = await measureOnce(0, () => work(performance.now() + spec.seconds * 1000));
     return { ...measurement, latency: latencies.summary() };
   } finally {
-    closeSync(fd);
+    if (file === null) closeSync(fd);
+    else await file.close();
     rmSync(path);
   }
 }
 
 /** A file whose blocks are written, so that a write into them changes nothing but data. */
-function openZeroes(path: string, { syncMethod, direct }: BareWritesSpec): number {
+function makeZeroes(path: string): void {
   const made = openSync(path, 'w');
   for (let at = 0; at < FILE_BYTES; at += ZEROES.length) writeSync(made, ZEROES, 0, ZEROES.length, at);
   fsyncSync(made);
   closeSync(made);
+}
+
+function openFlags({ syncMethod, direct }: BareWritesSpec): number {
   const dataSync = syncMethod === 'open_datasync' ? constants.O_DSYNC : 0;
-  return openSync(path, constants.O_RDWR | dataSync | (direct ? constants.O_DIRECT : 0));
+  return constants.O_RDWR | dataSync | (direct ? constants.O_DIRECT : 0);
 }
 
 function writes(fd: number, spec: BareWritesSpec, latencies: Latencies): WorkUntil {
@@ -56,6 +66,25 @@ function writes(fd: number, spec: BareWritesSpec, latencies: Latencies): WorkUnt
     for (let now = performance.now(); now < until; ops++) {
       writeSync(fd, memory, 0, bytes, at);
       if (syncMethod === 'fdatasync') fdatasyncSync(fd);
+      at += stride;
+      if (at + bytes > FILE_BYTES) at = 0;
+      const then = now;
+      now = performance.now();
+      latencies.add(now - then);
+    }
+    return ops;
+  };
+}
+
+function awaitedWrites(file: FileHandle, spec: BareWritesSpec, latencies: Latencies): WorkUntil {
+  const { bytes, stride, syncMethod } = spec;
+  const memory = alignedMemory(bytes).fill(0x61);
+  let at = 0;
+  return async (until) => {
+    let ops = 0;
+    for (let now = performance.now(); now < until; ops++) {
+      await file.write(memory, 0, bytes, at);
+      if (syncMethod === 'fdatasync') await file.datasync();
       at += stride;
       if (at + bytes > FILE_BYTES) at = 0;
       const then = now;

@@ -50,10 +50,10 @@ class WalCases {
   bare(
     name: string,
     { syncMethod, direct }: Durability,
-    size: Pick<BareWritesSpec, 'bytes' | 'stride'>,
+    rest: Pick<BareWritesSpec, 'bytes' | 'stride'> & Partial<BareWritesSpec>,
   ): Case {
     const { walDirectory: directory, seconds } = this.#bench;
-    const spec = { syncMethod, direct, directory, seconds, ...size };
+    const spec = { how: 'blocking', syncMethod, direct, directory, seconds, ...rest } as const;
     return { name, ...anyCache, measure: () => runJob('bare-writes', spec) };
   }
 
@@ -163,6 +163,7 @@ export const walPipeline: Scenario = {
 };
 
 const BARE = 'system calls';
+const NODE = 'FileHandle';
 
 export const walLatency: Scenario = {
   name: 'wal-latency',
@@ -175,13 +176,23 @@ export const walLatency: Scenario = {
     const targets: Target[] = [];
     for (const durability of DURABILITIES) {
       const bare = `${BARE}, ${durability.name}`;
-      cases.push(make.bare(bare, durability, { bytes: PAGE_BYTES, stride: 0 }));
+      const awaited = `${NODE}, ${durability.name}`;
+      const page = { bytes: PAGE_BYTES, stride: 0 };
+      cases.push(make.bare(bare, durability, page));
+      cases.push(make.bare(awaited, durability, { ...page, how: 'await' }));
       for (const method of bench.methods) {
         for (const how of ['blocking', 'await'] as const) {
           const name = `${method}, ${durability.name}, ${how}`;
           const rest = { how, committers: 1, payload: MESSAGE_BYTES };
           cases.push(make.commits(name, method, durability, rest));
           targets.push({ text: `${name}: 1.2 × ${bare}`, of: [name], atMostLatency: 1.2, over: [bare] });
+          if (how === 'await')
+            targets.push({
+              text: `${name}: 1.0 × ${awaited}`,
+              of: [name],
+              atMostLatency: 1,
+              over: [awaited],
+            });
         }
       }
       const twice = { bytes: 2 * PAGE_BYTES, stride: 0 };

@@ -80,9 +80,27 @@ export function encodeRecord(contents: RecordContents): Uint8Array<ArrayBuffer> 
 
 export interface NewRecord {
   readonly record: Uint8Array<ArrayBuffer>;
+  /** Of the record. */
   readonly view: DataView<ArrayBuffer>;
-  /** Where its main data begins, which the caller fills in. */
+  /** Where in it its main data begins, which the caller fills in. */
   readonly start: number;
+}
+
+/** Short records are cut from a piece of memory, in turn: each byte is given out once, so it is still zero. */
+const SLAB_SIZE = 65_536;
+const SLAB_RECORD_MAX = 4096;
+let slab = new ArrayBuffer(SLAB_SIZE);
+let slabUsed = 0;
+
+function zeroes(length: number): Uint8Array<ArrayBuffer> {
+  if (length > SLAB_RECORD_MAX) return new Uint8Array(length);
+  if (slabUsed + length > SLAB_SIZE) {
+    slab = new ArrayBuffer(SLAB_SIZE);
+    slabUsed = 0;
+  }
+  const start = slabUsed;
+  slabUsed += length;
+  return new Uint8Array(slab, start, length);
 }
 
 /** As `encodeRecord` for nothing but so many bytes of main data, of which there are some: to be filled in, and sealed. */
@@ -91,8 +109,8 @@ export function newRecord(resourceManager: number, bytes: number): NewRecord {
   const start = RECORD_HEADER_SIZE + (long ? 5 : 2);
   const length = start + bytes;
   assert(bytes > 0 && length <= RECORD_LENGTH_MAX, `a record of ${length} bytes is not one that can be`);
-  const record = new Uint8Array(length);
-  const view = new DataView(record.buffer);
+  const record = zeroes(length);
+  const view = new DataView(record.buffer, record.byteOffset, length);
   view.setUint32(RecordOffset.totalLength, length, true);
   view.setUint8(RecordOffset.resourceManager, resourceManager);
   view.setUint8(RECORD_HEADER_SIZE, long ? BlockId.DATA_LONG : BlockId.DATA_SHORT);
