@@ -30,6 +30,8 @@ export interface WalParts {
   readonly memoryOffset: number;
 }
 
+/** So much is copied into the page cache in the time that it takes to wake a thread. */
+const QUICK_BYTES = 65_536;
 /** How long a thread looks away while another copies a record. */
 const COPY_MILLIS = 0.05;
 
@@ -92,11 +94,13 @@ export class Wal {
   flushing(want: number, inline = false): Step<void> {
     const { control } = this;
     const failures = control.writeFailures;
+    let isComplete = false;
     return () => {
       for (;;) {
         if (control.flushed >= want) return;
         this.#throwFailure(want, failures);
-        if (control.completeUpTo() < want) {
+        isComplete ||= control.completeUpTo() >= want;
+        if (!isComplete) {
           control.waitForCopy(COPY_MILLIS);
           continue;
         }
@@ -134,9 +138,10 @@ export class Wal {
       aio.release(io);
       return true;
     }
-    if (inline || this.#isQuick(taken)) io.setFlag(HandleFlag.SYNCHRONOUS);
     const { timeline } = this.#parts;
     const { taskStart, taskEnd, flight } = control;
+    if (inline || (taken === WalTask.WRITE && this.#isQuick(taskEnd - taskStart)))
+      io.setFlag(HandleFlag.SYNCHRONOUS);
     if (taken === WalTask.SYNC) {
       setWalTarget(io, CallbackId.WAL_SYNC, file.vfd, timeline, taskEnd, 0);
       io.setFlag(HandleFlag.DATA_ONLY);
@@ -152,9 +157,9 @@ export class Wal {
     return true;
   }
 
-  /** A write into the page cache is over before anybody else could be told to do it. */
-  #isQuick(task: WalTask): boolean {
-    return task === WalTask.WRITE && !this.control.shape.writesAreDurable && !this.#parts.files.direct;
+  /** A small write into the page cache is over before anybody else could be told to do it. */
+  #isQuick(bytes: number): boolean {
+    return bytes <= QUICK_BYTES && !this.control.shape.writesAreDurable && !this.#parts.files.direct;
   }
 
   /** Whole pages, as at most two pieces of the ring. */
