@@ -30,7 +30,7 @@ export function machineLine(machine: Machine): string {
 }
 
 /** Type and device of the mount that a path is on: the one with the longest matching mount point. */
-function fileSystemOf(path: string): string {
+export function fileSystemOf(path: string): string {
   let longest = '';
   let found = 'unknown file system';
   let mounts: string;

@@ -9,7 +9,7 @@ import { cacheDirectory } from '../testing/postgres/cache.js';
 import { ensureBenchCluster } from './data/bench-cluster.js';
 import { largestTable, tableAt, tableBytes, type BenchTable } from './data/table.js';
 import { missing, type Found } from './found.js';
-import { describeMachine, machineLine } from './machine.js';
+import { describeMachine, fileSystemOf, machineLine } from './machine.js';
 import { findPostgres, type Postgres } from './peers/postgres.js';
 import { formatScenario } from './report.js';
 import { runScenario, type ScenarioResult } from './run.js';
@@ -29,6 +29,7 @@ interface Options {
   pgBin?: string;
   pgExec?: string;
   pgData?: string;
+  walDirectory: string;
 }
 
 const HELP = `
@@ -57,6 +58,11 @@ function readCommandLine(): { names: string[]; options: Options } {
       'runs the shell command line that is its last argument where PostgreSQL lives',
     )
     .option('--pg-data <directory>', 'the data directory as PostgreSQL sees it, if not as we do')
+    .option(
+      '--wal-directory <directory>',
+      'where the WAL scenarios write; default: where the default cluster is',
+      cacheDirectory(),
+    )
     .addHelpText('after', HELP)
     .parse();
   return { names: command.args, options: command.opts<Options>() };
@@ -87,6 +93,7 @@ async function findBench(options: Options): Promise<Bench> {
   return {
     methods: supportedMethods(),
     table,
+    walDirectory: resolve(options.walDirectory),
     postgres: await findPeer(options, table.dataDirectory),
     seconds: options.quick === true ? 0.2 : options.seconds,
   };
@@ -134,6 +141,8 @@ async function run(chosen: readonly Scenario[], options: Options): Promise<boole
     `table ${bench.table.files[0] ?? ''}: ${bench.table.blocks} blocks, ${Math.round(tableBytes(bench.table) / 1e6)} MB; ` +
       `medians of ${reps} repetitions of ${bench.seconds} s\n`,
   );
+  const walFileSystem = fileSystemOf(bench.walDirectory);
+  if (walFileSystem !== machine.fileSystem) console.log(`WAL in ${bench.walDirectory}: ${walFileSystem}\n`);
   if (bench.postgres.missing !== null) say(`without PostgreSQL: ${bench.postgres.missing}`);
   const wanted = (name: string): boolean => options.case === undefined || name.includes(options.case);
   const results: ScenarioResult[] = [];
@@ -144,7 +153,15 @@ async function run(chosen: readonly Scenario[], options: Options): Promise<boole
   }
   if (options.json !== undefined) {
     const date = new Date().toISOString();
-    const document = { date, machine, table: bench.table, reps, seconds: bench.seconds, scenarios: results };
+    const document = {
+      date,
+      machine,
+      walFileSystem,
+      table: bench.table,
+      reps,
+      seconds: bench.seconds,
+      scenarios: results,
+    };
     writeFileSync(options.json, `${JSON.stringify(document, null, 2)}\n`);
   }
   return results.every(({ cases }) => cases.every(({ failed }) => !failed));

@@ -1,5 +1,11 @@
 /** What one repetition of a case yields, and what many of them amount to. */
 
+/** Of single operations, where each was timed. */
+export interface Latency {
+  readonly medianMicros: number;
+  readonly p99Micros: number;
+}
+
 export interface Measurement {
   /** Operations within `seconds`: reads, blocks, hits, as the scenario counts. */
   readonly ops: number;
@@ -8,6 +14,7 @@ export interface Measurement {
   readonly cpuSeconds: number | null;
   /** Blocks whose content was compared with the file's, before the measured part. */
   readonly checked: number;
+  readonly latency?: Latency;
 }
 
 export interface Summary {
@@ -17,6 +24,8 @@ export interface Summary {
   readonly rateMax: number;
   /** Median, in microseconds an operation. */
   readonly cpuMicros: number | null;
+  /** Medians of the repetitions; null where single operations were not timed. */
+  readonly latency: Latency | null;
 }
 
 export function summarize(measurements: readonly Measurement[]): Summary {
@@ -29,6 +38,15 @@ export function summarize(measurements: readonly Measurement[]): Summary {
     rateMin: Math.min(...rates),
     rateMax: Math.max(...rates),
     cpuMicros: cpu.length === 0 ? null : median(cpu),
+    latency: summarizeLatency(measurements.flatMap(({ latency }) => latency ?? [])),
+  };
+}
+
+function summarizeLatency(latencies: readonly Latency[]): Latency | null {
+  if (latencies.length === 0) return null;
+  return {
+    medianMicros: median(latencies.map(({ medianMicros }) => medianMicros)),
+    p99Micros: median(latencies.map(({ p99Micros }) => p99Micros)),
   };
 }
 

@@ -20,21 +20,28 @@ export function formatScenario(result: ScenarioResult): string {
 }
 
 function casesTable(unit: string, cases: readonly CaseResult[]): string {
+  const timed = cases.some(({ summary }) => (summary?.latency ?? null) !== null);
+  const latencyHead = timed ? ['median', '99 %'] : [];
+  const head = ['case', `${unit}/s`, 'from .. to', 'each', ...latencyHead, 'CPU each', '× first'];
   const table = new Table({
-    head: ['case', `${unit}/s`, 'from .. to', 'each', 'CPU each', '× first'],
-    colAligns: ['left', 'right', 'right', 'right', 'right', 'right'],
+    head,
+    colAligns: head.map((_, column) => (column === 0 ? 'left' : 'right')),
     style: plain,
     chars: compact,
   });
   const first = cases[0]?.summary?.rate ?? 0;
   for (const { name, summary } of cases) {
     if (summary === null) continue;
-    const { rate, rateMin, rateMax, cpuMicros } = summary;
+    const { rate, rateMin, rateMax, cpuMicros, latency } = summary;
+    const latencyCells = [latency?.medianMicros, latency?.p99Micros].map((micros) =>
+      micros === undefined ? '' : formatMicros(micros),
+    );
     table.push([
       name,
       formatRate(rate),
       `${formatRate(rateMin)} .. ${formatRate(rateMax)}`,
       formatMicros(1e6 / rate),
+      ...(timed ? latencyCells : []),
       cpuMicros === null ? '?' : formatMicros(cpuMicros),
       (rate / first).toFixed(2),
     ]);
@@ -46,7 +53,7 @@ function formatTarget({ text, kind, limit, measured, of, over }: TargetResult): 
   if (measured === null) return `target ${text}: not measured`;
   const value = kind === 'rate' ? `${formatRate(measured)}/s` : `${measured.toFixed(2)} ×`;
   const sides = [of, over].filter((side) => side !== null).join(' over ');
-  const met = kind === 'cpu' ? measured <= limit : measured >= limit;
+  const met = kind === 'cpu' || kind === 'latency' ? measured <= limit : measured >= limit;
   return `target ${text}: ${value} ${met ? pc.green('met') : pc.red('missed')} (${sides})`;
 }
 

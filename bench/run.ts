@@ -1,7 +1,7 @@
 /** Runs scenarios: their cases in turns, each repetition with the page cache as the case wants it. */
 import { drop, isWarm, warm } from './data/page-cache.js';
 import { summarize, type Measurement, type Summary } from './measurement.js';
-import type { Bench, Case, Plan, Scenario, Target } from './scenario.js';
+import type { Bench, Case, LatencyTarget, Plan, Scenario, Target } from './scenario.js';
 
 export interface CaseResult {
   readonly name: string;
@@ -14,9 +14,9 @@ export interface CaseResult {
 
 export interface TargetResult {
   readonly text: string;
-  /** What `limit` and `measured` are: operations a second, a ratio of those, or a ratio of CPU an operation. */
-  readonly kind: 'rate' | 'ratio' | 'cpu';
-  /** A most for `cpu`, else a least. */
+  /** What `limit` and `measured` are: operations a second, a ratio of those, or a ratio of CPU or time an operation. */
+  readonly kind: 'rate' | 'ratio' | 'cpu' | 'latency';
+  /** A most for `cpu` and `latency`, else a least. */
   readonly limit: number;
   /** Null when a side of it is missing. */
   readonly measured: number | null;
@@ -111,6 +111,7 @@ async function measureWarm(one: Case, files: readonly string[]): Promise<Measure
 }
 
 function judge(target: Target, cases: readonly CaseResult[]): TargetResult {
+  if ('atMostLatency' in target) return judgeLatency(target, cases);
   const of = best(target.of, cases);
   const over = target.over === undefined ? null : best(target.over, cases);
   const { text } = target;
@@ -123,6 +124,19 @@ function judge(target: Target, cases: readonly CaseResult[]): TargetResult {
   if (target.over !== undefined)
     return { text, kind: 'ratio', limit, measured: ratio(of?.summary?.rate, over?.summary?.rate), ...sides };
   return { text, kind: 'rate', limit, measured: of?.summary?.rate ?? null, ...sides };
+}
+
+function judgeLatency(target: LatencyTarget, cases: readonly CaseResult[]): TargetResult {
+  const quickest = (names: readonly string[]): CaseResult | null => {
+    const latencyOf = (one: CaseResult | null): number => one?.summary?.latency?.medianMicros ?? Infinity;
+    let first: CaseResult | null = null;
+    for (const one of cases) if (names.includes(one.name) && latencyOf(one) < latencyOf(first)) first = one;
+    return first;
+  };
+  const [of, over] = [quickest(target.of), quickest(target.over)];
+  const measured = ratio(of?.summary?.latency?.medianMicros, over?.summary?.latency?.medianMicros);
+  const sides = { of: of?.name ?? null, over: over?.name ?? null };
+  return { text: target.text, kind: 'latency', limit: target.atMostLatency, measured, ...sides };
 }
 
 /** Null where a side is not known. */

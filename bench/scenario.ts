@@ -14,6 +14,8 @@ export interface Bench {
   readonly table: BenchTable;
   /** A PostgreSQL 18 that can serve the table's cluster. */
   readonly postgres: Found<Postgres>;
+  /** Where the scenarios of the WAL may make directories, on a file system whose syncs reach a device. */
+  readonly walDirectory: string;
   /** Length of the measured part of a repetition; work that cannot be cut short is done once. */
   readonly seconds: number;
 }
@@ -47,7 +49,15 @@ export interface CpuTarget {
   readonly over: readonly string[];
 }
 
-export type Target = RateTarget | CpuTarget;
+/** The fastest of the cases `of` is to take at most so many times as long an operation as the fastest of `over`: medians. */
+export interface LatencyTarget {
+  readonly text: string;
+  readonly of: readonly string[];
+  readonly atMostLatency: number;
+  readonly over: readonly string[];
+}
+
+export type Target = RateTarget | CpuTarget | LatencyTarget;
 
 export interface Plan {
   readonly cases: readonly Case[];

@@ -76,6 +76,18 @@ async function act(): Promise<void> {
       blocks.start(input.block);
       report({ ready: true });
       sleepForEver();
+      break;
+    case 'commit unsynced':
+      backend.aio.startFsync = (): void => {
+        report({ ready: true });
+        sleepForEver();
+      };
+      backend.wal.commitBlocking('actor', 'unsynced');
+      break;
+    case 'commit':
+      report({ ready: true });
+      backend.wal.commitBlocking('actor', 'message');
+      report({ outcome: 'done' });
   }
 }
 

@@ -20,7 +20,11 @@ export type Role =
   /** Creates an instance of its own, reports its handle, and stays. */
   | 'create'
   /** Stages a read in a batch, and stays blocked without submitting it. */
-  | 'stage';
+  | 'stage'
+  /** Commits a message to the WAL, blocking the thread. */
+  | 'commit'
+  /** The same, but stays blocked when its page is written and it has taken the fsync upon itself. */
+  | 'commit unsynced';
 
 export interface ActorInput {
   role: Role;

@@ -1,10 +1,12 @@
 /** The child process of a case: `job-main.js NAME SPECIFICATION`. */
+import { bareWrites } from './bare-writes.js';
 import { fsReads } from './file-reads.js';
 import { hits } from './hits.js';
 import type { Measurement } from '../measurement.js';
 import type { Job, JobName } from './job.js';
 import { pgaioReads } from './pgaio-reads.js';
 import { fsStream, stream } from './stream.js';
+import { walCommits } from './wal-commits.js';
 
 const jobs: { [N in JobName]: Job<N> } = {
   'fs-reads': fsReads,
@@ -12,6 +14,8 @@ const jobs: { [N in JobName]: Job<N> } = {
   hits,
   stream,
   'fs-stream': fsStream,
+  'wal-commits': walCommits,
+  'bare-writes': bareWrites,
 };
 
 const [name = '', spec = ''] = process.argv.slice(2);

@@ -5,9 +5,11 @@
 import { fileURLToPath } from 'node:url';
 import type { Measurement } from '../measurement.js';
 import { runProgram } from '../processes.js';
+import type { BareWritesSpec } from './bare-writes.js';
 import type { FileReadsSpec } from './file-reads.js';
 import type { HitsSpec } from './hits.js';
 import type { StreamSpec } from './stream.js';
+import type { WalCommitsSpec } from './wal-commits.js';
 
 /** All jobs, and what each is told. */
 export interface JobSpecs {
@@ -16,6 +18,8 @@ export interface JobSpecs {
   hits: HitsSpec;
   stream: StreamSpec;
   'fs-stream': StreamSpec;
+  'wal-commits': WalCommitsSpec;
+  'bare-writes': BareWritesSpec;
 }
 export type JobName = keyof JobSpecs;
 export type Job<N extends JobName> = (spec: JobSpecs[N]) => Promise<Measurement>;

@@ -100,6 +100,16 @@ export class Postgres {
     return { ops: blocks, seconds, cpuSeconds: endedChildrenCpuSeconds() - cpu, checked: 0 };
   }
 
+  /** What `pg_test_fsync` says of the file system of the data directory, a second for each way of syncing. */
+  async testFsync(): Promise<string> {
+    const file = 'pgaio-bench-fsync';
+    try {
+      return await this.run('pg_test_fsync', ['-s', '1', '-f', join(this.#data, file)]);
+    } finally {
+      rmSync(join(this.#cluster, file), { force: true });
+    }
+  }
+
   /** `pg_prewarm(table, 'buffer')`: the runs of one session that come after the first. An operation is a block. */
   async prewarm(table: BenchTable, settings: ServerSettings): Promise<Measurement> {
     await this.#start(settings);

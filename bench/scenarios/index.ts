@@ -6,6 +6,7 @@ import { slowStorage } from './slow-storage.js';
 import { stream, streamBookkeeping, streamCold } from './stream.js';
 import { coldRead, coldReadLarge, uringRead, uringReadLarge } from './uring-reads.js';
 import { verify, verifyCold } from './verify.js';
+import { walGroup, walLatency, walPipeline } from './wal.js';
 
 export const scenarios: readonly Scenario[] = [
   syncRead,
@@ -24,4 +25,7 @@ export const scenarios: readonly Scenario[] = [
   slowStorage,
   verify,
   verifyCold,
+  walGroup,
+  walPipeline,
+  walLatency,
 ];

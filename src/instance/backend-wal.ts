@@ -77,7 +77,7 @@ export class BackendWal {
   commitBlocking(prefix: string, payload: Uint8Array | string): Lsn {
     const { wal, files } = this.parts;
     const end = files.aio.waits.block(wal.inserting(message(prefix, payload)));
-    files.aio.waits.block(wal.flushing(end));
+    files.aio.waits.block(wal.flushing(end, true));
     return end;
   }
 

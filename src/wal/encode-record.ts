@@ -49,6 +49,8 @@ export interface RecordContents {
 }
 
 const UNSIGNED_SHORT_MAX = 0xffff;
+/** So much main data has its length in one byte. */
+const DATA_SHORT_MAX = 255;
 
 /** The record's bytes, without padding, CRC computed. What no record can hold is an assertion failure. */
 export function encodeRecord(contents: RecordContents): Uint8Array<ArrayBuffer> {
@@ -76,6 +78,47 @@ export function encodeRecord(contents: RecordContents): Uint8Array<ArrayBuffer> 
   return record;
 }
 
+export interface NewRecord {
+  readonly record: Uint8Array<ArrayBuffer>;
+  /** Of the record. */
+  readonly view: DataView<ArrayBuffer>;
+  /** Where in it its main data begins, which the caller fills in. */
+  readonly start: number;
+}
+
+/** Short records are cut from a piece of memory, in turn: each byte is given out once, so it is still zero. */
+const SLAB_SIZE = 65_536;
+const SLAB_RECORD_MAX = 4096;
+let slab = new ArrayBuffer(SLAB_SIZE);
+let slabUsed = 0;
+
+function zeroes(length: number): Uint8Array<ArrayBuffer> {
+  if (length > SLAB_RECORD_MAX) return new Uint8Array(length);
+  if (slabUsed + length > SLAB_SIZE) {
+    slab = new ArrayBuffer(SLAB_SIZE);
+    slabUsed = 0;
+  }
+  const start = slabUsed;
+  slabUsed += length;
+  return new Uint8Array(slab, start, length);
+}
+
+/** As `encodeRecord` for nothing but so many bytes of main data, of which there are some: to be filled in, and sealed. */
+export function newRecord(resourceManager: number, bytes: number): NewRecord {
+  const long = bytes > DATA_SHORT_MAX;
+  const start = RECORD_HEADER_SIZE + (long ? 5 : 2);
+  const length = start + bytes;
+  assert(bytes > 0 && length <= RECORD_LENGTH_MAX, `a record of ${length} bytes is not one that can be`);
+  const record = zeroes(length);
+  const view = new DataView(record.buffer, record.byteOffset, length);
+  view.setUint32(RecordOffset.totalLength, length, true);
+  view.setUint8(RecordOffset.resourceManager, resourceManager);
+  view.setUint8(RECORD_HEADER_SIZE, long ? BlockId.DATA_LONG : BlockId.DATA_SHORT);
+  if (long) view.setUint32(RECORD_HEADER_SIZE + 1, bytes, true);
+  else view.setUint8(RECORD_HEADER_SIZE + 1, bytes);
+  return { record, view, start };
+}
+
 /** Links an encoded record to the one before, which is known only when its place is, and computes the CRC. */
 export function sealRecord(record: Uint8Array, prev: Lsn): void {
   const view = new DataView(record.buffer, record.byteOffset, record.byteLength);
@@ -94,7 +137,7 @@ function encodeHeaders({ blocks = [], origin = 0, topLevelXid = 0, mainData }: R
   if (origin !== 0) out.u8(BlockId.ORIGIN).u16(origin);
   if (topLevelXid !== 0) out.u8(BlockId.TOP_LEVEL_XID).u32(topLevelXid);
   const length = mainData?.length ?? 0;
-  if (length > 255) out.u8(BlockId.DATA_LONG).u32(length);
+  if (length > DATA_SHORT_MAX) out.u8(BlockId.DATA_LONG).u32(length);
   else if (length > 0) out.u8(BlockId.DATA_SHORT).u8(length);
   return Uint8Array.from(out.bytes);
 }

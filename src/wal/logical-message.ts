@@ -1,5 +1,5 @@
 /** Logical messages: a user's payload under a prefix, as `pg_logical_emit_message` writes it. */
-import { encodeRecord } from './encode-record.js';
+import { newRecord } from './encode-record.js';
 import type { WalRecord } from './record.js';
 import { ResourceManager } from './resource-managers.js';
 
@@ -8,16 +8,33 @@ const HEADER_SIZE = 24;
 const PREFIX_LENGTH = 8;
 const PAYLOAD_LENGTH = 16;
 
-/** A record outside of any transaction; where it stands is filled in when it is inserted. */
+/**
+ * A record outside of any transaction; its link and its CRC are filled in by `sealRecord` when it is inserted. Every
+ * commit makes one, so it is put together in place.
+ */
 export function logicalMessage(prefix: string, payload: Uint8Array): Uint8Array<ArrayBuffer> {
-  const name = Buffer.from(`${prefix}\0`, 'utf8');
-  const mainData = new Uint8Array(HEADER_SIZE + name.length + payload.length);
-  const view = new DataView(mainData.buffer);
-  view.setUint32(PREFIX_LENGTH, name.length, true);
-  view.setUint32(PAYLOAD_LENGTH, payload.length, true);
-  mainData.set(name, HEADER_SIZE);
-  mainData.set(payload, HEADER_SIZE + name.length);
-  return encodeRecord({ resourceManager: ResourceManager.LOGICAL_MESSAGE, mainData });
+  const name = nameOf(prefix);
+  const { record, view, start } = newRecord(
+    ResourceManager.LOGICAL_MESSAGE,
+    HEADER_SIZE + name.length + payload.length,
+  );
+  view.setUint32(start + PREFIX_LENGTH, name.length, true);
+  view.setUint32(start + PAYLOAD_LENGTH, payload.length, true);
+  record.set(name, start + HEADER_SIZE);
+  record.set(payload, start + HEADER_SIZE + name.length);
+  return record;
+}
+
+let lastPrefix = '';
+let lastName = new Uint8Array(1);
+
+/** With the zero behind it. Most programs use one prefix again and again. */
+function nameOf(prefix: string): Uint8Array {
+  if (prefix !== lastPrefix) {
+    lastName = Uint8Array.from(Buffer.from(`${prefix}\0`, 'utf8'));
+    lastPrefix = prefix;
+  }
+  return lastName;
 }
 
 export interface LogicalMessage {

@@ -31,6 +31,12 @@
  * page that `issued` ends in is not given out again until its flight is over. A flight that fails, or whose thread
  * ended before it started, stays in its place, and is written again by whoever comes.
  *
+ * Commits are grouped by what is in flight. With fdatasync, who comes while one runs neither writes nor syncs: when it
+ * is over, whoever is first writes and syncs all that is complete by then, for everybody. Only what has grown to
+ * GATHER_BYTES is written meanwhile. With open_datasync, writes of different pages are in flight together, and so full
+ * pages are written without the page behind them, which whoever needs it writes; unless it is a page or so that is full,
+ * which means small records on either side of its end, and one write for both.
+ *
  * A thread that ends in the critical section of a lock, or while it copies a record, crashes the instance: the record
  * would be a hole that ends the WAL for recovery, with acknowledged records behind it.
  */
@@ -81,6 +87,10 @@ const Flight = declareLayout('WalFlight', { start: 2, end: 2, state: 1, errno: 1
 const FLIGHT = Flight.at;
 /** A power of two: they are counted modulo it. */
 const FLIGHTS = 32;
+/** What is less than this waits for the fsync in flight, and is written together with what comes meanwhile. */
+const GATHER_BYTES = 65_536;
+/** Where writes are durable by themselves: so many full pages go out alone, without the one behind that is not full. */
+const ALONE_BYTES = 2 * WAL_PAGE_SIZE;
 
 /** BEGUN: a thread is about to start its I/O, or has. AGAIN: it failed, or never began. */
 export const FlightState = { BEGUN: 0, WRITTEN: 1, AGAIN: 2 } as const;
@@ -295,21 +305,28 @@ export class WalControl {
    * are the caller's to do with it from here on, or to say that they failed; without one (-1) this is a look.
    */
   next(want: number, handle: number, generation: number): WalTask {
-    const complete = this.completeUpTo();
+    // Looks at a line of every backend, and only who writes needs it. What is issued was complete.
+    const complete = this.#get(AT.issued) < want ? this.completeUpTo() : want;
     assert(complete >= want, 'what is not complete cannot become durable');
     return this.#locked(() => {
       if (this.flushed >= want) return WalTask.NONE;
       const again = this.#flightIn(FlightState.AGAIN);
       if (again !== null) return this.#write(again, handle, generation);
-      if (this.#get(AT.issued) < want) return this.#issue(want, complete, handle, generation);
+      const issued = this.#get(AT.issued);
+      if (issued < want) {
+        const gathers = !this.shape.writesAreDurable && complete - issued < GATHER_BYTES;
+        if (gathers && this.#isSyncing()) return this.#waitForSync();
+        return this.#issue(want, complete, handle, generation);
+      }
       if (this.written < want) return this.#waitForFlight(this.#word(AT.flightHead));
       return this.#sync(handle, generation);
     });
   }
 
   #issue(want: number, complete: number, handle: number, generation: number): WalTask {
-    const { segmentSize, writeBytesMax } = this.shape;
-    const [head, tail] = [this.#word(AT.flightHead), this.#word(AT.flightTail)];
+    const { segmentSize, writeBytesMax, writesAreDurable } = this.shape;
+    const head = this.#word(AT.flightHead);
+    const tail = this.#word(AT.flightTail);
     const issued = this.#get(AT.issued);
     const first = pageStart(issued);
     if (((tail - head) | 0) === FLIGHTS) return this.#waitForFlight(head);
@@ -318,9 +335,9 @@ export class WalControl {
     if (tail !== head && first < issued && this.#words.get(last + FLIGHT.state) !== FlightState.WRITTEN)
       return this.#waitForFlight((tail - 1) | 0);
     let end = Math.min(complete, first - (first % segmentSize) + segmentSize, first + writeBytesMax);
-    // A page that is not full is left to who needs it: it is written again, and not before this write is over.
+    // A page that is not full is written again, and not before this write is over: see above.
     const full = pageStart(end);
-    if (want <= full && full > issued) end = full;
+    if (writesAreDurable && want <= full && full - first >= ALONE_BYTES) end = full;
     this.taskStart = first;
     this.taskEnd = end;
     if (handle < 0) return WalTask.WRITE;
@@ -346,11 +363,7 @@ export class WalControl {
 
   #sync(handle: number, generation: number): WalTask {
     const { segmentSize } = this.shape;
-    if (this.#word(AT.isSyncing) !== 0 && !this.#isLost(this.#control + AT.syncHandle)) {
-      this.ioHandle = this.#word(AT.syncHandle);
-      this.ioGeneration = this.#word(AT.syncGeneration);
-      return WalTask.WAIT;
-    }
+    if (this.#isSyncing()) return this.#waitForSync();
     const flushed = this.#get(AT.flushed);
     // One file at a time.
     this.taskStart = flushed;
@@ -361,6 +374,16 @@ export class WalControl {
     this.#setWord(AT.syncGeneration, generation);
     this.#setWord(AT.isSyncing, 1);
     return WalTask.SYNC;
+  }
+
+  #isSyncing(): boolean {
+    return this.#word(AT.isSyncing) !== 0 && !this.#isLost(this.#control + AT.syncHandle);
+  }
+
+  #waitForSync(): WalTask {
+    this.ioHandle = this.#word(AT.syncHandle);
+    this.ioGeneration = this.#word(AT.syncGeneration);
+    return WalTask.WAIT;
   }
 
   #waitForFlight(index: number): WalTask {

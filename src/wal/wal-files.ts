@@ -36,11 +36,18 @@ export class WalFiles {
   readonly #slot: number;
   /** By segment number, the last used last. */
   readonly #open = new Map<number, Vfd>();
+  #last: Vfd | null = null;
+  #lastSegment = -1;
 
   constructor(vfds: VfdCache, slot: number, options: WalFilesOptions) {
     this.vfds = vfds;
     this.#slot = slot;
     this.#options = options;
+  }
+
+  /** Whether the segments are written past the page cache. */
+  get direct(): boolean {
+    return this.#options.direct;
   }
 
   path(segment: number): string {
@@ -50,22 +57,29 @@ export class WalFiles {
 
   /** The segment's file with a kernel descriptor. Throws a WalFileError. */
   open(segment: number): { vfd: Vfd; fd: number } {
-    const path = this.path(segment);
+    const last = this.#last;
     try {
-      let vfd = this.#open.get(segment);
-      if (vfd === undefined) {
-        if (!existsSync(path)) this.make(segment);
-        const { direct, dataSync } = this.#options;
-        vfd = this.vfds.open(path, { write: true, direct, dataSync });
-      }
-      this.#open.delete(segment);
-      this.#open.set(segment, vfd);
-      const fd = this.vfds.useOrThrow(vfd);
-      this.#closeOthers();
-      return { vfd, fd };
+      const vfd = segment === this.#lastSegment && last !== null ? last : this.#use(segment);
+      return { vfd, fd: this.vfds.useOrThrow(vfd) };
     } catch (error) {
-      throw WalFileError.of('open', error, path);
+      throw WalFileError.of('open', error, this.path(segment));
     }
+  }
+
+  #use(segment: number): Vfd {
+    let vfd = this.#open.get(segment);
+    if (vfd === undefined) {
+      const path = this.path(segment);
+      if (!existsSync(path)) this.make(segment);
+      const { direct, dataSync } = this.#options;
+      vfd = this.vfds.open(path, { write: true, direct, dataSync });
+    }
+    this.#open.delete(segment);
+    this.#open.set(segment, vfd);
+    this.#last = vfd;
+    this.#lastSegment = segment;
+    this.#closeOthers();
+    return vfd;
   }
 
   #closeOthers(): void {
@@ -86,6 +100,7 @@ export class WalFiles {
   closeAll(): void {
     for (const vfd of this.#open.values()) this.vfds.close(vfd);
     this.#open.clear();
+    this.#last = null;
   }
 }
 

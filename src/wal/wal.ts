@@ -30,6 +30,8 @@ export interface WalParts {
   readonly memoryOffset: number;
 }
 
+/** So much is copied into the page cache in the time that it takes to wake a thread. */
+const QUICK_BYTES = 65_536;
 /** How long a thread looks away while another copies a record. */
 const COPY_MILLIS = 0.05;
 
@@ -85,33 +87,39 @@ export class Wal {
 
   // --- flushing ----------------------------------------------------------------------------------
 
-  /** Step: until all up to `want` is durable. Does what is to be done for that and nobody else does. */
-  flushing(want: number): Step<void> {
+  /**
+   * Step: until all up to `want` is durable. Does what is to be done for that and nobody else does. `inline`: by system
+   * calls that block, for a thread that would block anyway and has nothing else in mind.
+   */
+  flushing(want: number, inline = false): Step<void> {
     const { control } = this;
     const failures = control.writeFailures;
+    let isComplete = false;
     return () => {
       for (;;) {
         if (control.flushed >= want) return;
         this.#throwFailure(want, failures);
-        if (control.completeUpTo() < want) {
+        isComplete ||= control.completeUpTo() >= want;
+        if (!isComplete) {
           control.waitForCopy(COPY_MILLIS);
           continue;
         }
-        if (this.#advance(want) === PENDING) return PENDING;
+        if (this.#advance(want, inline) === PENDING) return PENDING;
       }
     };
   }
 
   #throwFailure(want: number, failures: number): void {
     const { control } = this;
-    const { files } = this.#parts;
-    const path = files.path(Math.floor((want - 1) / control.shape.segmentSize));
-    if (control.syncErrno !== 0) throw new WalFileError('sync', path, control.syncErrno);
-    if (control.writeFailures !== failures) throw new WalFileError('write', path, control.writeErrno);
+    const { syncErrno } = control;
+    if (syncErrno === 0 && control.writeFailures === failures) return;
+    const path = this.#parts.files.path(Math.floor((want - 1) / control.shape.segmentSize));
+    if (syncErrno !== 0) throw new WalFileError('sync', path, syncErrno);
+    throw new WalFileError('write', path, control.writeErrno);
   }
 
   /** One thing of what is to be done, or a wait for what is being done. */
-  #advance(want: number): true | Pending {
+  #advance(want: number, inline: boolean): true | Pending {
     const { aio, scope, files } = this.#parts;
     const { control } = this;
     const task = control.next(want, -1, 0);
@@ -132,6 +140,8 @@ export class Wal {
     }
     const { timeline } = this.#parts;
     const { taskStart, taskEnd, flight } = control;
+    if (inline || (taken === WalTask.WRITE && this.#isQuick(taskEnd - taskStart)))
+      io.setFlag(HandleFlag.SYNCHRONOUS);
     if (taken === WalTask.SYNC) {
       setWalTarget(io, CallbackId.WAL_SYNC, file.vfd, timeline, taskEnd, 0);
       io.setFlag(HandleFlag.DATA_ONLY);
@@ -145,6 +155,11 @@ export class Wal {
     });
     aio.startWritev(io, file.fd, taskStart % control.shape.segmentSize);
     return true;
+  }
+
+  /** A small write into the page cache is over before anybody else could be told to do it. */
+  #isQuick(bytes: number): boolean {
+    return bytes <= QUICK_BYTES && !this.control.shape.writesAreDurable && !this.#parts.files.direct;
   }
 
   /** Whole pages, as at most two pieces of the ring. */

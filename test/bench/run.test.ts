@@ -10,6 +10,7 @@ const bench: Bench = {
   methods: [],
   table: { dataDirectory: '', database: 1, relation: 1, blocks: 0, files: [] },
   postgres: missing('none here'),
+  walDirectory: '',
   seconds: 0,
 };
 
@@ -94,6 +95,47 @@ describe('running a scenario', () => {
     assert.match(text, /0\.1 × c: not measured/);
   });
 
+  it('compares the median time of an operation of the quickest on both sides', async () => {
+    const withLatency = (name: string, ops: number, medianMicros?: number): Case => ({
+      name,
+      pageCache: 'any',
+      measure: () =>
+        Promise.resolve({
+          ops,
+          seconds: 1,
+          cpuSeconds: null,
+          checked: 0,
+          ...(medianMicros === undefined ? {} : { latency: { medianMicros, p99Micros: 9000 } }),
+        }),
+    });
+    // What comes seldom and takes long makes `a` slower a second than `a2`, though most of its operations are quicker.
+    const cases = [
+      withLatency('a', 10, 110),
+      withLatency('a2', 20, 150),
+      withLatency('b', 30, 100),
+      withLatency('c', 5),
+    ];
+    const targets: Target[] = [
+      { text: '1.2 × b', of: ['a', 'a2'], atMostLatency: 1.2, over: ['b'] },
+      { text: '1.05 × b', of: ['a'], atMostLatency: 1.05, over: ['b'] },
+      { text: '2 × c', of: ['a'], atMostLatency: 2, over: ['c'] },
+    ];
+    const result = await runScenario(scenarioOf(cases, targets), bench, { reps: 1 });
+    assert.deepEqual(
+      result.targets.map(({ kind, measured, of, over }) => [kind, measured, of, over]),
+      [
+        ['latency', 1.1, 'a', 'b'],
+        ['latency', 1.1, 'a', 'b'],
+        ['latency', null, 'a', null],
+      ],
+    );
+    const text = formatScenario(result);
+    assert.match(text, /1\.2 × b: 1\.10 × .*met/);
+    assert.match(text, /1\.05 × b: 1\.10 × .*missed/);
+    assert.match(text, /2 × c: not measured/);
+    assert.match(text, /110 µs.*9\.00 ms/);
+  });
+
   it('goes on without a case that fails, and says so', async () => {
     const result = await runScenario(scenarioOf([caseWith('a', [1]), caseWith('b', [2, 2])]), bench, {
       reps: 2,
@@ -133,7 +175,13 @@ describe('numbers', () => {
       rateMin: 50,
       rateMax: 100,
       cpuMicros: 7500,
+      latency: null,
     });
+    const latency = (medianMicros: number): Measurement => ({
+      ...one,
+      latency: { medianMicros, p99Micros: 7 },
+    });
+    assert.deepEqual(summarize([1, 2, 9].map(latency)).latency, { medianMicros: 2, p99Micros: 7 });
     assert.equal(summarize([{ ...one, cpuSeconds: null }]).cpuMicros, null);
   });
 

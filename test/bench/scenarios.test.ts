@@ -8,6 +8,7 @@ import { ensureBenchCluster } from '../../bench/data/bench-cluster.js';
 import { largestTable, tableAt, type BenchTable } from '../../bench/data/table.js';
 import { missing } from '../../bench/found.js';
 import { findPostgres } from '../../bench/peers/postgres.js';
+import { parseFigures, TestFsync } from '../../bench/peers/test-fsync.js';
 import { runScenario, type CaseResult, type ScenarioResult } from '../../bench/run.js';
 import type { Bench } from '../../bench/scenario.js';
 import { scenarios } from '../../bench/scenarios/index.js';
@@ -54,7 +55,7 @@ const TMPFS_MAGIC = 0x0102_1994;
 const inMemory =
   statfsSync(tmpdir()).type === TMPFS_MAGIC ? `${tmpdir()} is in memory: there is nothing behind it` : false;
 
-const isPeer = (name: string): boolean => /^(fs\.|FileHandle|fio|PostgreSQL|pg_)/.test(name);
+const isPeer = (name: string): boolean => /^(fs\.|FileHandle|fio|PostgreSQL|pg_|system calls)/.test(name);
 
 describe('on a table of our own', () => {
   const directory = new DataDirectory();
@@ -64,6 +65,7 @@ describe('on a table of our own', () => {
     methods: supportedMethods(),
     table,
     postgres: missing(NO_POSTGRES),
+    walDirectory: directory.path,
     seconds: SECONDS,
   };
   after(() => directory[Symbol.dispose]());
@@ -85,6 +87,48 @@ describe('on a table of our own', () => {
       }
     });
   }
+
+  for (const name of ['wal-group', 'wal-pipeline', 'wal-latency']) {
+    it(`${name} finds again what it committed`, async (t) => {
+      const kinds = oneOfAKind();
+      const result = await run(name, bench, (one) => kinds(one) || /^sync,.*(threads|blocking)/.test(one));
+      if (result.missing !== null) t.skip(result.missing);
+      for (const one of measured(result)) {
+        assert(opsOf(one) > 0, one.name);
+        if (!isPeer(one.name)) assert((one.measurements[0]?.checked ?? 0) > 0, one.name);
+      }
+    });
+  }
+
+  it('pg_test_fsync serves two figures by one run, and runs again for a third', async () => {
+    const output = [
+      'Compare file sync methods using one 8kB write:',
+      '        open_datasync                      2841.912 ops/sec     352 usecs/op',
+      '        fdatasync                          1650.311 ops/sec     606 usecs/op',
+      '        fsync_writethrough                              n/a',
+      'Compare file sync methods using two 8kB writes:',
+      '        fdatasync                           950.500 ops/sec    1052 usecs/op',
+      'Compare open_sync with different write sizes:',
+      '         1 * 16kB open_sync write          1133.100 ops/sec     882 usecs/op',
+    ].join('\n');
+    assert.deepEqual(Object.fromEntries(parseFigures(output)), {
+      '1 open_datasync': 2841.912,
+      '1 fdatasync': 1650.311,
+      '2 fdatasync': 950.5,
+    });
+    let runs = 0;
+    const peer = new TestFsync({ testFsync: () => Promise.resolve((runs++, output)) });
+    const one = { writes: 1, method: 'fdatasync' } as const;
+    assert.equal((await peer.measure(one)).ops, 1650.311);
+    await peer.measure({ writes: 2, method: 'fdatasync' });
+    assert.equal(runs, 1);
+    await peer.measure(one);
+    assert.equal(runs, 2);
+    await assert.rejects(
+      peer.measure({ writes: 2, method: 'open_datasync' }),
+      /says nothing of open_datasync/,
+    );
+  });
 
   for (const name of ['stream', 'stream-bookkeeping']) {
     it(`${name} reads whole tables, and says which peers are missing`, async () => {
@@ -121,7 +165,13 @@ describe('beside a PostgreSQL', { skip: embeddedPostgresMissing() ?? false }, ()
     const postgres = await findPostgres({ cluster: directory, bin });
     assert.equal(postgres.missing, null);
     const table = largestTable(directory);
-    const bench: Bench = { methods: supportedMethods(), table, postgres, seconds: SECONDS };
+    const bench: Bench = {
+      methods: supportedMethods(),
+      table,
+      postgres,
+      walDirectory: directory,
+      seconds: SECONDS,
+    };
 
     const stream = await run('stream', bench, (name) => name === 'sync' || name.startsWith('PostgreSQL'));
     for (const name of ['sync', 'PostgreSQL sync', 'PostgreSQL worker']) {

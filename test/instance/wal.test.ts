@@ -7,7 +7,7 @@ import { describe, it } from 'node:test';
 import type { WalSettings } from '../../src/base/settings.js';
 import type { Backend } from '../../src/instance/backend.js';
 import type { BackendWal } from '../../src/instance/backend-wal.js';
-import { holdIo, Injection } from '../../testing/injection.js';
+import { holdIo, Injection, type IoHold } from '../../testing/injection.js';
 import { forEachMethod, withRig, type Rig } from '../../testing/instances.js';
 import { seededRandom } from '../../testing/random.js';
 import { walMessages } from '../../testing/wal-records.js';
@@ -142,6 +142,106 @@ forEachMethod((ioMethod) => {
         walMessages(directory, MB).map(({ payload }) => payload.length),
         [20_000],
       );
+    });
+  });
+
+  /** As what its backend starts next is an fsync: holds that. */
+  function holdFsync(backend: Backend): () => IoHold {
+    const { aio } = backend;
+    let hold: IoHold | null = null;
+    aio.startFsync = (io, fd) => {
+      hold = holdIo(injection, backend, 'beforeSharedCompletion');
+      Reflect.deleteProperty(aio, 'startFsync');
+      aio.startFsync(io, fd);
+    };
+    return () => hold ?? assert.fail('no fsync was started');
+  }
+
+  const turns = async (): Promise<void> => {
+    for (let turn = 0; turn < 20; turn++) await new Promise(setImmediate);
+  };
+
+  it(
+    'who commits while an fdatasync runs waits for it, and one write and one sync are for all of them',
+    { skip: ioMethod === 'sync' },
+    async () => {
+      await withWal({ syncMethod: 'fdatasync' }, async (rig, directory) => {
+        const other = await rig.attach();
+        const held = holdFsync(rig.backend);
+        const before = rig.backend.counters();
+        const first = walOf(rig.backend).commit('a', 'one');
+        await turns();
+        await held().arrived();
+        const group = [rig.backend, other].flatMap((backend, at) =>
+          [1, 2, 3].map((lane) => walOf(backend).commit('b', `b${at}l${lane}`)),
+        );
+        await turns();
+        assert.equal(rig.backend.counters().writes - before.writes, 1, 'they wait');
+        held().release();
+        await Promise.all([first, ...group]);
+        const after = rig.backend.counters();
+        assert.equal(after.writes - before.writes, 2, 'that of the first, and theirs');
+        assert.equal(after.syncs - before.syncs, 2);
+        assert.equal(walMessages(directory, MB).length, 7);
+      });
+    },
+  );
+
+  it(
+    'while an fdatasync runs, much is written without waiting for it',
+    { skip: ioMethod === 'sync' },
+    async () => {
+      await withWal({ syncMethod: 'fdatasync', buffers: 512 * 1024 }, async (rig) => {
+        const held = holdFsync(rig.backend);
+        const first = walOf(rig.backend).commit('a', 'one');
+        await turns();
+        await held().arrived();
+        const before = rig.backend.counters();
+        const second = walOf(rig.backend).commit('b', Buffer.alloc(100_000));
+        await turns();
+        assert.equal(rig.backend.counters().submissions, before.submissions + 1, 'one write');
+        held().release();
+        await Promise.all([first, second]);
+      });
+    },
+  );
+
+  for (const syncMethod of ['fdatasync', 'open_datasync'] as const) {
+    it(`${syncMethod}: small records on either side of a page's end are durable by one write`, async () => {
+      await withWal({ syncMethod }, async (rig) => {
+        const wal = walOf(rig.backend);
+        const page = Math.floor(wal.insertedUpTo / 8192);
+        await wal.flush();
+        const first = await wal.append('a', Buffer.alloc(500));
+        while (Math.floor(wal.insertedUpTo / 8192) === page) await wal.append('a', Buffer.alloc(500));
+        const before = rig.backend.counters();
+        await wal.flush(first);
+        const after = rig.backend.counters();
+        assert.equal(wal.flushedUpTo, wal.insertedUpTo);
+        assert.equal(after.writes - before.writes, 1);
+        assert.equal(after.syncs - before.syncs, syncMethod === 'fdatasync' ? 1 : 0);
+      });
+    });
+  }
+
+  it('open_datasync: several full pages are written without the page behind them', async () => {
+    await withWal({ syncMethod: 'open_datasync' }, async (rig) => {
+      const wal = walOf(rig.backend);
+      const first = await wal.append('a', Buffer.alloc(500));
+      const last = await wal.append('a', Buffer.alloc(30_000));
+      await wal.flush(first);
+      assert.equal(wal.flushedUpTo, last - (last % 8192));
+      await wal.flush(last);
+      assert.equal(wal.flushedUpTo, last);
+    });
+  });
+
+  it('a thread that blocks makes its own system calls', async () => {
+    await withWal({ syncMethod: 'fdatasync' }, async (rig, directory) => {
+      const before = rig.backend.counters();
+      walOf(rig.backend).commitBlocking('a', 'one');
+      assert.equal(rig.backend.counters().inlineExecutions - before.inlineExecutions, 2);
+      assert.equal(walMessages(directory, MB).length, 1);
     });
   });
 

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
 import { encodeRecord, sealRecord, type RecordBlock } from '../../src/wal/encode-record.js';
+import { logicalMessage } from '../../src/wal/logical-message.js';
 import { formatLsn, formatPaddedLsn, LSN_MAX, parseLsn, readLsn, writeLsn } from '../../src/wal/lsn.js';
 import {
   decodePageHeader,
@@ -320,4 +321,30 @@ describe('records', () => {
       assert.match(new RecordDecoder().decode(bytes, viewOf(bytes), 0) ?? '', message);
     });
   }
+});
+
+describe('logical messages', () => {
+  it('are the records that the general way of putting one together makes', () => {
+    const sizes = fc.oneof(fc.nat(300), fc.constantFrom(4000, 4096, 20_000, 70_000));
+    fc.assert(
+      fc.property(
+        fc.string({ unit: 'grapheme', maxLength: 12 }),
+        sizes,
+        fc.nat(255),
+        (prefix, size, byte) => {
+          const payload = new Uint8Array(size).fill(byte);
+          const name = Buffer.from(`${prefix}\0`);
+          const mainData = Buffer.alloc(24 + name.length + size);
+          mainData.writeBigUInt64LE(BigInt(name.length), 8);
+          mainData.writeBigUInt64LE(BigInt(size), 16);
+          mainData.set(name, 24);
+          mainData.set(payload, 24 + name.length);
+          const record = logicalMessage(prefix, payload);
+          sealRecord(record, 0x1234_5678_9ab);
+          const prev = 0x1234_5678_9ab;
+          assert.deepEqual(record, encodeRecord({ resourceManager: 21, mainData, prev }));
+        },
+      ),
+    );
+  });
 });
