@@ -3,14 +3,18 @@ import { constants } from 'node:os';
 import { getSystemErrorMap } from 'node:util';
 
 const byErrno = getSystemErrorMap();
+/** Those that libuv has no text for, ESTALE for example. */
+const names = new Map(Object.entries(constants.errno).map(([name, errno]) => [errno, name]));
 
 export function getSystemErrorName(errno: number): string {
-  return byErrno.get(-errno)?.[0] ?? `E${errno}`;
+  return byErrno.get(-errno)?.[0] ?? names.get(errno) ?? `E${errno}`;
 }
 
 export function getSystemErrorMessage(errno: number): string {
   const known = byErrno.get(-errno);
-  return known === undefined ? `errno ${errno}` : `${known[0]}: ${known[1]}`;
+  if (known !== undefined) return `${known[0]}: ${known[1]}`;
+  const name = names.get(errno);
+  return name === undefined ? `errno ${errno}` : `${name} (errno ${errno})`;
 }
 
 /** The positive errno of something that a `node:fs` call threw; `fallback` when it carries none. */

@@ -64,7 +64,7 @@ export class WalPositionError extends PgaioError {
 }
 
 function hintFor(operation: WalFileOperation, errno: number): PgaioErrorOptions {
-  const { ENOSPC, EDQUOT, EACCES, EPERM, EROFS, ENOENT } = osConstants.errno;
+  const { ENOSPC, EDQUOT, EFBIG, EACCES, EPERM, EROFS, ENOENT, ESTALE } = osConstants.errno;
   if (operation === 'sync')
     return {
       hint: 'Restart, so that the WAL is recovered from what the disk really has; nothing is accepted until then.',
@@ -80,6 +80,12 @@ function hintFor(operation: WalFileOperation, errno: number): PgaioErrorOptions 
       return { hint: 'The file system is mounted read-only.' };
     case ENOENT:
       return { hint: 'The WAL directory has gone; bring it back, and the next commit tries again.' };
+    case ESTALE:
+      return {
+        hint: 'Another file has taken its place: restart, so that the WAL is recovered from what is there.',
+      };
+    case EFBIG:
+      return { hint: 'Raise the limit of file sizes (ulimit -f); the next commit tries again.' };
     default:
       return { hint: 'Check the storage, and the kernel’s log.' };
   }

@@ -6,6 +6,7 @@ import {
   fsyncSync,
   linkSync,
   openSync,
+  statSync,
   unlinkSync,
   writeSync,
 } from 'node:fs';
@@ -16,6 +17,7 @@ import { errnoOf } from '../base/system-errors.js';
 import type { Vfd, VfdCache } from '../vfd/vfd.js';
 import { segmentFileName } from './segments.js';
 
+const { ESTALE } = osConstants.errno;
 const ZEROES = new Uint8Array(1 << 20);
 /** Segments that stay open here: the one that is written, and its neighbours. */
 const OPEN_MAX = 3;
@@ -30,14 +32,20 @@ export interface WalFilesOptions {
   readonly dataSync: boolean;
 }
 
+interface OpenSegment {
+  readonly segment: number;
+  readonly vfd: Vfd;
+  readonly inode: number;
+  readonly device: number;
+}
+
 export class WalFiles {
   readonly vfds: VfdCache;
   readonly #options: WalFilesOptions;
   readonly #slot: number;
   /** By segment number, the last used last. */
-  readonly #open = new Map<number, Vfd>();
-  #last: Vfd | null = null;
-  #lastSegment = -1;
+  readonly #open = new Map<number, OpenSegment>();
+  #last: OpenSegment | null = null;
 
   constructor(vfds: VfdCache, slot: number, options: WalFilesOptions) {
     this.vfds = vfds;
@@ -55,35 +63,41 @@ export class WalFiles {
     return join(directory, segmentFileName(timeline, segment, segmentSize));
   }
 
-  /** The segment's file with a kernel descriptor. Throws a WalFileError. */
-  open(segment: number): { vfd: Vfd; fd: number } {
-    const last = this.#last;
+  /**
+   * The segment's file with a kernel descriptor. `isNew`: nothing was written to it yet, so that it is made if it is not
+   * there. Throws a WalFileError, also when the file is not to be found any more where recovery would look for it: what is
+   * written to a file that was removed is durable for nobody.
+   */
+  open(segment: number, isNew: boolean): { vfd: Vfd; fd: number } {
+    const path = this.path(segment);
     try {
-      const vfd = segment === this.#lastSegment && last !== null ? last : this.#use(segment);
-      return { vfd, fd: this.vfds.useOrThrow(vfd) };
+      const last = this.#last?.segment === segment ? this.#last : this.#use(segment, path, isNew);
+      const now = statSync(path);
+      if (now.ino !== last.inode || now.dev !== last.device) throw new WalFileError('open', path, ESTALE);
+      return { vfd: last.vfd, fd: this.vfds.useOrThrow(last.vfd) };
     } catch (error) {
-      throw WalFileError.of('open', error, this.path(segment));
+      throw WalFileError.of('open', error, path);
     }
   }
 
-  #use(segment: number): Vfd {
-    let vfd = this.#open.get(segment);
-    if (vfd === undefined) {
-      const path = this.path(segment);
-      if (!existsSync(path)) this.make(segment);
+  #use(segment: number, path: string, isNew: boolean): OpenSegment {
+    let opened = this.#open.get(segment);
+    if (opened === undefined) {
+      if (isNew && !existsSync(path)) this.make(segment);
       const { direct, dataSync } = this.#options;
-      vfd = this.vfds.open(path, { write: true, direct, dataSync });
+      const { ino: inode, dev: device } = statSync(path);
+      const vfd = this.vfds.open(path, { write: true, direct, dataSync });
+      opened = { segment, vfd, inode, device };
     }
     this.#open.delete(segment);
-    this.#open.set(segment, vfd);
-    this.#last = vfd;
-    this.#lastSegment = segment;
+    this.#open.set(segment, opened);
+    this.#last = opened;
     this.#closeOthers();
-    return vfd;
+    return opened;
   }
 
   #closeOthers(): void {
-    for (const [segment, vfd] of this.#open) {
+    for (const [segment, { vfd }] of this.#open) {
       if (this.#open.size <= OPEN_MAX) return;
       this.#open.delete(segment);
       this.vfds.close(vfd);
@@ -98,7 +112,7 @@ export class WalFiles {
   }
 
   closeAll(): void {
-    for (const vfd of this.#open.values()) this.vfds.close(vfd);
+    for (const { vfd } of this.#open.values()) this.vfds.close(vfd);
     this.#open.clear();
     this.#last = null;
   }

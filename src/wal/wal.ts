@@ -128,7 +128,8 @@ export class Wal {
       return aio.waitFor(control.ioHandle, control.ioGeneration) === PENDING ? PENDING : true;
     // What may fail or wait comes before the task is taken: opening the file, and a handle.
     const segment = Math.floor(control.taskStart / control.shape.segmentSize);
-    const file = files.open(segment);
+    const isNew = task === WalTask.WRITE && control.taskStart % control.shape.segmentSize === 0;
+    const file = files.open(segment, isNew);
     const io = aio.acquire(scope, this.#result);
     if (io === PENDING) return PENDING;
     const taken = control.next(want, io.index, io.generation);

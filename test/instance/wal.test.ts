@@ -134,14 +134,18 @@ forEachMethod((ioMethod) => {
     assert.ok(wasTried);
   });
 
-  it('a short write is written again', async () => {
+  it('a short write goes on with the rest; with less than a page it is taken for a full disk', async () => {
     await withWal({ syncMethod: 'open_datasync' }, async (rig, directory) => {
-      injection.answer(4096, { times: 1 });
+      const lengths = (): number[] => walMessages(directory, MB).map(({ payload }) => payload.length);
+      injection.answer(16_384, { times: 1 });
       await walOf(rig.backend).commit('a', Buffer.alloc(20_000, 65));
-      assert.deepEqual(
-        walMessages(directory, MB).map(({ payload }) => payload.length),
-        [20_000],
-      );
+      assert.deepEqual(lengths(), [20_000]);
+      injection.answer(4096, { times: 1 });
+      await assert.rejects(walOf(rig.backend).commit('a', Buffer.alloc(10_000, 65)), {
+        code: 'ERR_PGAIO_WAL_WRITE_ENOSPC',
+      });
+      await walOf(rig.backend).commit('a', Buffer.alloc(10, 65));
+      assert.deepEqual(lengths(), [20_000, 10_000, 10]);
     });
   });
 
