@@ -91,7 +91,11 @@ describe('on a table of our own', () => {
   for (const name of ['wal-group', 'wal-pipeline', 'wal-latency']) {
     it(`${name} finds again what it committed`, async (t) => {
       const kinds = oneOfAKind();
-      const result = await run(name, bench, (one) => kinds(one) || /^sync, (in 2 threads|fdatasync, blocking)$/.test(one));
+      const result = await run(
+        name,
+        bench,
+        (one) => kinds(one) || /^sync, (in 2 threads|fdatasync, blocking)$/.test(one),
+      );
       if (result.missing !== null) t.skip(result.missing);
       for (const one of measured(result)) {
         assert(opsOf(one) > 0, one.name);
