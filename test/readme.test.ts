@@ -2,10 +2,12 @@
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
+import { isFine, pageVerdict } from '../src/page/page-verdict.js';
 import { DataDirectory } from '../testing/relations.js';
 
 const root = fileURLToPath(new URL('../../', import.meta.url));
@@ -32,9 +34,9 @@ async function runProgram(program: string, ...args: string[]): Promise<string> {
 }
 
 describe('the programs of the README', () => {
-  const [scan = '', threads = '', ...others] = programs();
+  const [scan = '', threads = '', writes = '', ...others] = programs();
 
-  it('are two', () => {
+  it('are three', () => {
     assert.deepEqual(others, []);
   });
 
@@ -46,5 +48,26 @@ describe('the programs of the README', () => {
 
   it('read a file in another thread', async () => {
     assert.equal(await runProgram(threads), '100\n');
+  });
+
+  it('commit, and change a page', async () => {
+    const home = mkdtempSync(join(tmpdir(), 'pgaio-readme-'));
+    try {
+      const data = join(home, 'data');
+      assert.equal(await runProgram(writes, data), 'orders {"id":1}\n');
+      assert.equal(
+        await runProgram(writes, data),
+        'orders {"id":1}\n'.repeat(2),
+        'the segment is still there',
+      );
+      const file = readFileSync(join(data, 'base', '1', '16384'));
+      for (const block of [0, 1]) {
+        const page = file.subarray(block * 8192, (block + 1) * 8192);
+        assert.equal(page.toString('latin1', 24, 29), 'hello');
+        assert.ok(isFine(pageVerdict(page, block), 0));
+      }
+    } finally {
+      rmSync(home, { recursive: true });
+    }
   });
 });
