@@ -1,4 +1,5 @@
 /** Where a backend's thread may be when it is ended while it changes or writes pages; see casualty-scenes.ts. */
+import { IoHandle } from '../src/aio/handle.js';
 import { holdAt, readFour, type Scene, type Stage } from './casualty-scenes.js';
 
 const MARK = 100;
@@ -43,6 +44,19 @@ export const writeScenes: Readonly<Record<string, Scene>> = {
     stage.backend.aio.ops.needsSynchronousExecution = () => true;
     holdAt(stage, stage.backend.parts.bufferIo, 'terminateWrite', 2);
     flush(stage, buffers);
+  },
+  'in an fsync': (stage) => {
+    const { backend } = stage;
+    flush(stage, changeThree(stage));
+    backend.aio.ops.needsSynchronousExecution = () => true;
+    const handle = IoHandle.prototype;
+    // eslint-disable-next-line @typescript-eslint/unbound-method -- called with the handle as its `this`
+    const { markBegun } = handle;
+    handle.markBegun = function (this: IoHandle): void {
+      markBegun.call(this);
+      stage.hold();
+    };
+    void backend.writes.processSyncRequests();
   },
   'with content locks': (stage) => {
     const [first, second] = changeThree(stage) as [number, number];

@@ -24,6 +24,7 @@ export class Execution {
   /** Bytes transferred, or -errno. Short only when the file is. */
   execute(io: IoHandle, fd: number): number {
     const { operation } = io;
+    if (operation === Operation.FSYNC) io.markBegun();
     if (this.#native !== null) return executeNative(this.#native.use(), io, operation, fd);
     try {
       switch (operation) {

@@ -87,6 +87,8 @@ export const HandleFlag = {
   BUFFERED: 4,
   /** For FSYNC: fdatasync(2), which leaves out metadata that reading the data does not need. */
   DATA_ONLY: 8,
+  /** For FSYNC: its executor is about to make the system call, or has. Set by that. */
+  BEGUN: 16,
 } as const;
 
 /** (index, generation): a plain pair, valid in every thread, that may outlive the I/O it names. */
@@ -329,6 +331,11 @@ export class IoHandle {
   setFlag(flag: number): void {
     this.#assertHandedOut('set a flag');
     this.#words.set(this.#base + AT.flags, this.flags | flag);
+  }
+
+  /** By the executor: from here on nobody but this thread could tell what the kernel says, and it says it once. */
+  markBegun(): void {
+    this.#words.set(this.#base + AT.flags, this.flags | HandleFlag.BEGUN);
   }
 
   get target(): number {

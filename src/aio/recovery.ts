@@ -5,7 +5,8 @@
  * As an executor, of its own I/O or of others':
  *   it had taken an I/O and was not its executor yet    SUBMITTED, executor free: handed to the method again
  *   it was the executor, the system call not finished   SUBMITTED: released and handed on, once; an I/O whose
- *                                                       second executor dies fails with EIO
+ *                                                       second executor dies fails with EIO; so does an
+ *                                                       fsync that was begun, whose outcome nobody knows
  *   it was running completion callbacks                 COMPLETED_IO: they are run again, here
  *   it owed wake-ups                                    everybody is woken: the owner may have used the handle
  *                                                       again meanwhile, so nothing tells whose they were
@@ -31,7 +32,7 @@ import { constants } from 'node:os';
 import { joinCondition } from '../shmem/condition.js';
 import { setAllLatches } from '../shmem/latch.js';
 import { SlotStatus } from '../shmem/slots.js';
-import type { IoHandle } from './handle.js';
+import { HandleFlag, type IoHandle } from './handle.js';
 import type { MethodRecovery } from './method/method.js';
 import { runsInIssuerOnly } from './reopened.js';
 import { HandleState, generationOf, stateOf } from './states.js';
@@ -84,15 +85,21 @@ export class AioRecovery {
   /** As the executor of a SUBMITTED I/O whose last one died. */
   #retry(io: IoHandle, generation: number): void {
     if (io.deaths >= MAX_DEATHS) {
-      this.#thread.log({
-        level: 'warning',
-        message: `failing an I/O whose executor died twice: ${io.describe()}`,
-      });
-      this.#thread.finish(io, -EIO);
+      this.#fail(io, 'failing an I/O whose executor died twice');
+      return;
+    }
+    // The kernel may have said to the dead thread that data was lost, and would not say so again.
+    if ((io.flags & HandleFlag.BEGUN) !== 0) {
+      this.#fail(io, 'failing an fsync whose executor died before it could say what came of it');
       return;
     }
     io.deaths++;
     this.#handOn(io, generation);
+  }
+
+  #fail(io: IoHandle, why: string): void {
+    this.#thread.log({ level: 'warning', message: `${why}: ${io.describe()}` });
+    this.#thread.finish(io, -EIO);
   }
 
   /** As the executor of a SUBMITTED I/O: lets another run it. */

@@ -164,6 +164,27 @@ forEachMethod((ioMethod) => {
     });
   }
 
+  it('an fsync whose thread ends in it has failed: nobody knows what the kernel said', async () => {
+    const locator = rig.data.write(++number, 8);
+    const { path: dataDirectory } = rig.data;
+    const { handle } = rig.instance;
+    await a.writes.checkpointBuffers(); // so that its file is the only one to synchronize
+    const casualty = await Casualty.start({
+      scene: 'in an fsync',
+      handle,
+      dataDirectory,
+      locator,
+      ioHandle: 0,
+    });
+    const attached = countBackends();
+    await casualty.end();
+    await untilBackends(rig.instance, attached - 1);
+    for (let time = 0; time < 2; time++)
+      await assert.rejects(a.writes.checkpointBuffers(), { code: 'ERR_PGAIO_SYNC_EIO' });
+    await a.dropRelation(a.openRelation(dataDirectory, locator));
+    await a.writes.checkpointBuffers();
+  });
+
   function countBackends(): number {
     const { slots } = a.parts.memory;
     let count = 0;
