@@ -63,6 +63,13 @@ export interface InstanceSettings {
   ioUringMemory?: RingMemory;
   /** Default: none. */
   wal?: WalSettings;
+  /**
+   * Pages that the background writer writes in one round, so that buffers are clean when others want them; 0: there is none.
+   * Up to 1000. Default 100 with a WAL that has a checkpointer, else 0. PostgreSQL's bgwriter_lru_maxpages.
+   */
+  bgwriterLruMaxpages?: number;
+  /** Time between two of its rounds, 10 ms to 10 s. Default 200 ms. */
+  bgwriterDelay?: number | string;
 }
 
 export const WAL_SYNC_METHODS = ['fdatasync', 'open_datasync'] as const;
@@ -146,6 +153,9 @@ export interface ResolvedSettings {
   readonly ignoreChecksumFailure: boolean;
   readonly ioUringMemory: RingMemory;
   readonly wal: ResolvedWalSettings | null;
+  readonly bgwriterLruMaxpages: number;
+  /** In milliseconds. */
+  readonly bgwriterDelay: number;
 }
 
 const KB = 1024;
@@ -169,8 +179,15 @@ export function resolveSettings(
   if (ioMaxWorkers < ioMinWorkers) {
     throw new SettingError(`ioMaxWorkers (${ioMaxWorkers}) must not be below ioMinWorkers (${ioMinWorkers})`);
   }
-  // The WAL's checkpointer is one as well.
-  const others = given.wal === undefined ? 0 : 1;
+  const wal = given.wal === undefined ? null : resolveWal(given.wal);
+  const bgwriterLruMaxpages = checkRange(
+    'bgwriterLruMaxpages',
+    given.bgwriterLruMaxpages ?? (wal?.checkpointer === true ? 100 : 0),
+    0,
+    1000,
+  );
+  // The checkpointer and the background writer are backends, too.
+  const others = (wal === null ? 0 : 1) + (bgwriterLruMaxpages === 0 ? 0 : 1);
   const maxBackends = checkRange('maxBackends', given.maxBackends ?? 30, 1, 222 - others) + others;
   const sharedBuffers = blocks('sharedBuffers', given.sharedBuffers ?? 128 * MB, 16, MAX_POOL_BLOCKS);
   const ioMaxCombineLimit = blocks('ioMaxCombineLimit', given.ioMaxCombineLimit ?? MB, 1, 128);
@@ -207,7 +224,14 @@ export function resolveSettings(
     zeroDamagedPages: checkOnOrOff('zeroDamagedPages', given.zeroDamagedPages ?? false),
     ignoreChecksumFailure: checkOnOrOff('ignoreChecksumFailure', given.ignoreChecksumFailure ?? false),
     ioUringMemory: ringMemory(given.ioUringMemory ?? 'auto'),
-    wal: given.wal === undefined ? null : resolveWal(given.wal),
+    wal,
+    bgwriterLruMaxpages,
+    bgwriterDelay: checkRange(
+      'bgwriterDelay',
+      parseMillis('bgwriterDelay', given.bgwriterDelay ?? 200),
+      10,
+      10_000,
+    ),
   };
 }
 
@@ -232,6 +256,8 @@ const KNOWN: ReadonlySet<string> = new Set([
   'ignoreChecksumFailure',
   'ioUringMemory',
   'wal',
+  'bgwriterLruMaxpages',
+  'bgwriterDelay',
 ]);
 
 function resolveWal(given: WalSettings): ResolvedWalSettings {

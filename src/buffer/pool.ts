@@ -345,7 +345,8 @@ export class BufferPool {
     return strategy.following(DIRTY_VICTIMS_MAX).filter((buffer) => this.isDirtyVictim(buffer, USAGE_ONE));
   }
 
-  private isDirtyVictim(buffer: number, usageLimit: number): boolean {
+  /** Whether it could be taken if it were clean. */
+  isDirtyVictim(buffer: number, usageLimit: number): boolean {
     const state = this.words.load(this.base(buffer) + STATE);
     return (
       (state & (DIRTY | TAG_VALID)) === (DIRTY | TAG_VALID) &&

@@ -30,6 +30,7 @@ import { writeErrorOf } from '../smgr/smgr-write.js';
 import { makingRoom } from '../smgr/sync-files.js';
 import type { SyncRequests } from '../smgr/sync-requests.js';
 import { SEGMENT_BLOCKS } from '../smgr/relation.js';
+import { Counter } from '../stats/counters.js';
 import { Claim, type BufferIo } from './buffer-io.js';
 import type { ContentLocks } from './content-lock.js';
 import { DescriptorLayout, makeForkTag, placeAt, type ForkTag } from './descriptor.js';
@@ -103,6 +104,7 @@ export class WriteBack {
     return () => {
       const over = flush.step();
       if (over === PENDING) return PENDING;
+      this.parts.aio.thread.counters.count(Counter.pagesFlushed, flush.written);
       if (flush.error !== null) throw flush.error;
       return flush.written;
     };
@@ -112,11 +114,13 @@ export class WriteBack {
    * Step: the same for buffers that are to be clean so that others can take their place. Leaves out pages that are
    * being changed again and again. An error is thrown if not a single one is clean, and logged otherwise.
    */
-  cleaning(buffers: readonly number[]): Step<true> {
+  cleaning(buffers: readonly number[], who: 'background' | 'victim' = 'victim'): Step<true> {
     const flush = new Flush(this, buffers, false);
     return () => {
       if (flush.step() === PENDING) return PENDING;
       const { error } = flush;
+      const counter = who === 'background' ? Counter.pagesCleaned : Counter.pagesEvicted;
+      this.parts.aio.thread.counters.count(counter, flush.written);
       if (error === null) return true;
       if (buffers.every((buffer) => this.parts.bufferIo.isDirty(buffer))) throw error;
       this.parts.aio.thread.log({ level: 'warning', message: error.message });

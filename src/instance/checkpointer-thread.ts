@@ -3,13 +3,11 @@
  * the WAL before anybody needs it, and sees to it that what was appended without waiting becomes durable soon
  * (PostgreSQL's checkpointer and WAL writer). Ends when it is told to, or when the instance has crashed.
  */
-import { parentPort, workerData } from 'node:worker_threads';
-import { InstanceCrashedError } from '../base/errors.js';
-import type { LogEvent } from '../base/log.js';
+import { workerData } from 'node:worker_threads';
 import { INVALID_LSN, type Lsn } from '../wal/lsn.js';
 import { segmentOf } from '../wal/segments.js';
+import { workAtIntervals, type AuxiliaryWork } from './auxiliary-work.js';
 import type { Backend } from './backend.js';
-import { attachInstance } from './instance.js';
 import type { InstanceHandle } from './shared-state.js';
 
 /** `wal_writer_delay`: so much later, at most, what was appended is written. */
@@ -17,7 +15,9 @@ const TICK_MILLIS = 200;
 /** After a checkpoint that failed. */
 const RETRY_MILLIS = 5000;
 
-class Checkpointer {
+class Checkpointer implements AuxiliaryWork {
+  readonly name = 'checkpointer';
+  readonly interval = TICK_MILLIS;
   readonly #backend: Backend;
   readonly #timeout: number;
   readonly #maxWalSize: number;
@@ -25,11 +25,6 @@ class Checkpointer {
   #lastEnd: Lsn = INVALID_LSN;
   #lastTime = Date.now();
   #notBefore = 0;
-  #complaint = '';
-  #timer: NodeJS.Timeout | null = null;
-  #stop: () => void = () => undefined;
-  readonly #stopped = new Promise<void>((resolve) => (this.#stop = resolve));
-  #isStopping = false;
 
   constructor(backend: Backend, timeout: number, maxWalSize: number) {
     this.#backend = backend;
@@ -37,38 +32,15 @@ class Checkpointer {
     this.#maxWalSize = maxWalSize;
   }
 
-  async run(): Promise<void> {
-    parentPort?.on('message', () => {
-      this.#isStopping = true;
-      this.#stop();
-    });
-    try {
-      while (!this.#isStopping) {
-        await this.#tick();
-        await Promise.race([this.#stopped, this.#pause()]);
-      }
-    } finally {
-      if (this.#timer !== null) clearTimeout(this.#timer);
-    }
-  }
-
-  #pause(): Promise<void> {
-    return new Promise((resolve) => {
-      this.#timer = setTimeout(resolve, TICK_MILLIS);
-    });
-  }
-
-  async #tick(): Promise<void> {
+  async round(): Promise<void> {
     try {
       const { wal } = this.#backend;
       if (wal.flushedUpTo < wal.insertedUpTo) await wal.flush();
       this.#prepareSegment();
       if (this.#isDue()) await this.#checkpoint();
-      this.#complaint = '';
     } catch (error) {
-      if (error instanceof InstanceCrashedError) throw error;
       this.#notBefore = Date.now() + RETRY_MILLIS;
-      this.#complain(error instanceof Error ? error.message : String(error));
+      throw error;
     }
   }
 
@@ -92,33 +64,12 @@ class Checkpointer {
     const { segmentSize } = wal.parts.identity;
     wal.parts.wal.files.make(segmentOf(wal.insertedUpTo + (3 * segmentSize) / 4, segmentSize));
   }
-
-  /** Once, until something else is wrong. */
-  #complain(message: string): void {
-    if (message === this.#complaint) return;
-    this.#complaint = message;
-    const event: LogEvent = {
-      level: 'warning',
-      message: `the checkpointer could not do its work: ${message}`,
-    };
-    parentPort?.postMessage({ log: event });
-  }
 }
 
 const { handle } = workerData as { handle: InstanceHandle };
-
-async function main(): Promise<void> {
-  const { wal } = handle.settings;
-  if (wal === null) return;
-  const backend = await attachInstance(handle);
-  try {
-    await new Checkpointer(backend, wal.checkpointTimeout, wal.maxWalSize).run();
-  } catch (error) {
-    if (!(error instanceof InstanceCrashedError)) throw error;
-  } finally {
-    await backend.close().catch(() => undefined); // of a crash, everybody else is told
-    parentPort?.close();
-  }
-}
-
-await main();
+const { wal } = handle.settings;
+if (wal !== null)
+  await workAtIntervals(
+    handle,
+    (backend) => new Checkpointer(backend, wal.checkpointTimeout, wal.maxWalSize),
+  );

@@ -20,6 +20,7 @@ import type { RecoveryResult } from '../recovery/recover.js';
 import { setAllLatches } from '../shmem/latch.js';
 import { createSharedMemory } from '../shmem/segment.js';
 import { DescriptorBudget } from '../vfd/budget.js';
+import { AuxiliaryThread } from './auxiliary-thread.js';
 import { Backend } from './backend.js';
 import { InstanceWal } from './instance-wal.js';
 import { chooseMethod, type MethodChoice } from './methods.js';
@@ -183,6 +184,7 @@ export class Instance {
   readonly #memory: AttachedMemory;
   readonly #damageLog: DamageLogReader;
   readonly #wal: InstanceWal | null;
+  readonly #auxiliaries: AuxiliaryThread[] = [];
   readonly #log: LogSink;
   #closing: Promise<void> | null = null;
 
@@ -202,14 +204,22 @@ export class Instance {
 
   /** For the creator: recovers the WAL, before anybody else attaches. */
   async start(): Promise<void> {
-    if (this.#wal === null) return;
     try {
-      await this.#wal.start(this.backend, this.#log);
-      if (this.settings.wal?.checkpointer === true) this.#wal.startCheckpointer(this.handle, this.#log);
+      await this.#wal?.start(this.backend, this.#log);
+      this.#startAuxiliaries();
     } catch (error) {
       await this.backend.close();
       throw error;
     }
+  }
+
+  #startAuxiliaries(): void {
+    const { wal, bgwriterLruMaxpages } = this.settings;
+    const start = (program: string, name: string): void => {
+      this.#auxiliaries.push(new AuxiliaryThread(program, name, this.handle, this.#log));
+    };
+    if (wal?.checkpointer === true) start('./checkpointer-thread.js', 'checkpointer');
+    if (bgwriterLruMaxpages > 0) start('./background-writer-thread.js', 'background writer');
   }
 
   /** How the WAL was found when the instance was created; null for one without a WAL. */
@@ -253,6 +263,11 @@ export class Instance {
     this.#supervisor.postMessage({ terminateWorker: worker });
   }
 
+  /** For tests: ends one of the instance's own threads, wherever it is; another is started. */
+  async terminateAuxiliary(name: string): Promise<void> {
+    await this.#auxiliaries.find((thread) => thread.name === name)?.terminate();
+  }
+
   /**
    * Writes and synchronizes what is dirty, with a WAL as its last checkpoint; closes this thread's backend, then the
    * instance: workers finish what is queued and leave; other backends' next use throws. Resolves when the threads have
@@ -274,8 +289,8 @@ export class Instance {
 
   /** With a backend of its own where this thread's has left already. */
   async #saveDirty(): Promise<void> {
+    await Promise.all(this.#auxiliaries.map((thread) => thread.stop()));
     if (this.#wal === null && !this.backend.writes.hasWork) return;
-    await this.#wal?.stopCheckpointer();
     this.backend.parts.memory.header.checkCrashed();
     if (!this.backend.hasLeft) return this.#save(this.backend);
     await this.backend.close();

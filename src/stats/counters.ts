@@ -14,6 +14,10 @@ const counterFields = {
   writes: 2,
   writeBytes: 2,
   syncs: 2,
+  /** Pages that this thread had written: of a checkpoint or flush; ahead of need; for want of a clean buffer. */
+  pagesFlushed: 2,
+  pagesCleaned: 2,
+  pagesEvicted: 2,
   ioErrors: 2,
   /** Own I/Os that had to run in the issuing thread though the method is asynchronous. */
   inlineExecutions: 2,

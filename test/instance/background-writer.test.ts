@@ -1,0 +1,98 @@
+/** The background writer: who needs a buffer finds it clean, and the thread comes back when it has ended. */
+import assert from 'node:assert/strict';
+import { after, before, it } from 'node:test';
+import { BackgroundWriter } from '../../src/buffer/background-writer.js';
+import type { Backend } from '../../src/instance/backend.js';
+import { createInstance } from '../../src/instance/instance.js';
+import type { SmgrRelation } from '../../src/smgr/smgr.js';
+import { forEachMethod, openRig, type Rig } from '../../testing/instances.js';
+import { DataDirectory } from '../../testing/relations.js';
+import { untilTrue } from '../../testing/turns.js';
+
+const BUFFERS = 128;
+const BLOCKS = 1000;
+
+/** Changes `count` blocks from `from` on, each once. */
+async function changeBlocks(
+  backend: Backend,
+  relation: SmgrRelation,
+  from: number,
+  count: number,
+): Promise<void> {
+  for (let block = from; block < from + count; block++) {
+    const buffer = await backend.readBlock(relation, block % BLOCKS);
+    await buffer.change((page) => (page[100] = 1));
+    buffer.release();
+  }
+}
+
+forEachMethod((ioMethod) => {
+  let rig: Rig;
+  let a: Backend;
+  let relation: SmgrRelation;
+  before(async () => {
+    rig = await openRig({ ioMethod, sharedBuffers: BUFFERS * 8192 });
+    a = rig.backend;
+    relation = a.openRelation(rig.data.path, rig.data.write(1, BLOCKS));
+  });
+  after(() => rig.close());
+
+  it('cleans what the clock hand comes to next, so that backends need not', async () => {
+    const writer = new BackgroundWriter(a.buffers, 1000);
+    assert.deepEqual(writer.due(), [], 'nobody needed a buffer yet');
+    await changeBlocks(a, relation, 0, BUFFERS);
+    const evictedAlone = a.counters().pagesEvicted;
+    // Without it, each block needs a victim, and all of them are dirty.
+    await changeBlocks(a, relation, BUFFERS, BUFFERS);
+    const { pagesEvicted, pagesCleaned } = a.counters();
+    assert.ok(pagesEvicted > evictedAlone);
+    for (let round = 0; round < 40; round++) {
+      const due = writer.due();
+      if (due.length > 0) await a.aio.waits.until(writer.cleaning(due));
+      for (const buffer of due) assert.ok(!a.buffers.bufferIo.isDirty(buffer));
+      await changeBlocks(a, relation, 2 * BUFFERS + round * 8, 8);
+    }
+    const now = a.counters();
+    assert.ok(now.pagesCleaned - pagesCleaned > 200, `${now.pagesCleaned} cleaned`);
+    assert.ok(now.pagesEvicted - pagesEvicted < 100, `${now.pagesEvicted - pagesEvicted} evicted dirty`);
+  });
+
+  it('does nothing when nobody needs buffers', async () => {
+    const writer = new BackgroundWriter(a.buffers, 1000);
+    await changeBlocks(a, relation, 0, 4);
+    writer.due();
+    // What was on the way dies down.
+    for (let round = 0; round < 300; round++) writer.due();
+    assert.deepEqual(writer.due(), []);
+  });
+
+  it('is a thread that works by itself, and is started again when it ends', async () => {
+    using data = new DataDirectory();
+    const warnings: string[] = [];
+    await using instance = await createInstance({
+      ioMethod,
+      sharedBuffers: BUFFERS * 8192,
+      ioMemory: '1MB',
+      bgwriterLruMaxpages: 1000,
+      bgwriterDelay: 10,
+      log: ({ message }) => warnings.push(message),
+    });
+    const { backend } = instance;
+    const large = backend.openRelation(data.path, data.write(1, BLOCKS));
+    let next = 0;
+    const untilItCleans = async (): Promise<void> => {
+      const { pagesCleaned } = backend.counters();
+      while (backend.counters().pagesCleaned === pagesCleaned) {
+        await changeBlocks(backend, large, (next += 16), 16);
+        await new Promise(setImmediate);
+      }
+    };
+    await untilItCleans();
+    await instance.terminateAuxiliary('background writer');
+    const { backendsLost } = backend.counters();
+    await untilTrue(() => backend.counters().backendsLost > backendsLost || backend.waits().length > 0);
+    await untilItCleans();
+    assert.equal(warnings.length, 1);
+    assert.match(warnings[0] ?? '', /the thread of backend 1 ended without closing it/);
+  });
+});
