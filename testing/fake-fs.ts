@@ -6,18 +6,26 @@ import { constants } from 'node:os';
 export type RealFs = typeof fs;
 export type FsCalls = Record<string, (...args: never[]) => unknown>;
 
-/** Runs `body` while functions of node:fs are replaced. `real` are the functions themselves. */
-export function withFs<T>(replace: (real: RealFs) => FsCalls, body: () => T): T {
+/** Replaces functions of node:fs until what is returned is called. `real` are the functions themselves. */
+export function replaceFs(replace: (real: RealFs) => FsCalls): () => void {
   const real = { ...fs };
   const calls = replace(real);
   const originals = Object.fromEntries(Object.keys(calls).map((name) => [name, real[name as keyof RealFs]]));
-  Object.assign(fs, calls);
-  syncBuiltinESMExports();
+  const put = (functions: object): void => {
+    Object.assign(fs, functions);
+    syncBuiltinESMExports();
+  };
+  put(calls);
+  return () => put(originals);
+}
+
+/** Runs `body` while functions of node:fs are replaced. */
+export function withFs<T>(replace: (real: RealFs) => FsCalls, body: () => T): T {
+  const restore = replaceFs(replace);
   try {
     return body();
   } finally {
-    Object.assign(fs, originals);
-    syncBuiltinESMExports();
+    restore();
   }
 }
 

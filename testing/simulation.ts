@@ -1,9 +1,4 @@
-/**
- * A third driver of step functions: several backends and the I/O workers in one thread, in an order that a seed
- * decides. A task that has to wait sleeps exactly as the blocking driver would let it: it joins the condition,
- * looks once more, and is run again only when its latch has been set. So a wake-up that is lost is not healed by
- * a time slice, but leaves everybody asleep, which is an error here.
- */
+/** Several backends and the I/O workers in one thread, in an order that a seed decides; see simulated-backend.ts. */
 import { constants } from 'node:os';
 import { InjectionPoints } from '../src/aio/injection-points.js';
 import type { IoHandle } from '../src/aio/handle.js';
@@ -11,13 +6,10 @@ import type { IoMethodName } from '../src/base/settings.js';
 import { Backend } from '../src/instance/backend.js';
 import { createSharedState, releaseSharedState } from '../src/instance/instance.js';
 import type { InstanceHandle } from '../src/instance/shared-state.js';
-import { joinCondition } from '../src/shmem/condition.js';
-import { OwnLatch } from '../src/shmem/latch.js';
-import { SlotLayout } from '../src/shmem/slots.js';
-import { PENDING, type Pending } from '../src/shmem/wait.js';
 import { leaksOf } from './leaks.js';
 import { seededRandom, type Random } from './random.js';
 import { DataDirectory } from './relations.js';
+import { SimulatedBackend } from './simulated-backend.js';
 import { Death, SimulatedPool, type DeathPoint } from './simulated-pool.js';
 import { makeTask, type SimulatedTask } from './simulated-tasks.js';
 
@@ -36,53 +28,11 @@ export interface SimulationResult {
   faults: number;
 }
 
-/** A backend and where its sleepers stand. */
-class SimulatedBackend {
-  readonly backend: Backend;
-  readonly tasks: SimulatedTask[] = [];
-  readonly #latch: OwnLatch;
-  readonly #latchWord: number;
-  #pending = { condition: 0, watch: 0, seen: 0 };
-  /** What each sleeping task's latch was when it went to sleep. */
-  readonly #asleep = new Map<SimulatedTask, number>();
-
-  constructor(backend: Backend) {
-    this.backend = backend;
-    const { slots } = backend.parts.memory;
-    this.#latch = new OwnLatch(slots, backend.number);
-    this.#latchWord = slots.base(backend.number) + SlotLayout.at.latchBlocking;
-    backend.aio.waits.waitFor = (_event, condition, watch, seen): Pending => {
-      this.#pending = { condition, watch, seen };
-      return PENDING;
-    };
-  }
-
-  runnable(): SimulatedTask[] {
-    const latch = this.backend.parts.memory.words.load(this.#latchWord);
-    return this.tasks.filter((task) => !this.#asleep.has(task) || this.#asleep.get(task) !== latch);
-  }
-
-  /** Runs one step; what it staged is submitted before anybody else runs. */
-  run(task: SimulatedTask): void {
-    this.#asleep.delete(task);
-    if (task.step() !== PENDING) {
-      if (task.isDone) this.tasks.splice(this.tasks.indexOf(task), 1);
-      return;
-    }
-    const { condition, watch, seen } = this.#pending;
-    const { slots, words } = this.backend.parts.memory;
-    this.backend.aio.waits.hooks.beforeSleep();
-    const latch = this.#latch.announceBlocking();
-    joinCondition(slots, condition, this.backend.number);
-    if (words.load(watch) === seen) this.#asleep.set(task, latch);
-  }
-}
-
 class Simulation {
   readonly random: Random;
   readonly options: SimulationOptions;
   readonly result: SimulationResult = { steps: 0, blocks: 0, deaths: 0, faults: 0 };
-  readonly backends: SimulatedBackend[] = [];
+  readonly backends: SimulatedBackend<SimulatedTask>[] = [];
   pool: SimulatedPool | null = null;
 
   constructor(options: SimulationOptions) {
