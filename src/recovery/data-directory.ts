@@ -29,7 +29,7 @@ import { makeSegmentFile, syncDirectory } from '../wal/wal-files.js';
 import { Checkpoint } from './checkpoint-record.js';
 import { ControlData } from './control-data.js';
 import { controlFilePath } from './control-file.js';
-import { lockDataDirectory, unlockDataDirectory } from './lock-file.js';
+import { isLockFile, lockDataDirectory, unlockDataDirectory } from './lock-file.js';
 
 /** The path cannot become, or is not, a data directory that a WAL can be written in. */
 export class DataDirectoryError extends PgaioError {
@@ -49,14 +49,7 @@ const TIMELINE = 1;
 /** A new cluster's WAL begins with its second segment, as initdb's does: LSN 0 is none. */
 const FIRST_SEGMENT = 1;
 /** What there may be before there is a control file: the making of the directory was cut short. */
-const OURS: ReadonlySet<string> = new Set([
-  'PG_VERSION',
-  'global',
-  'base',
-  'pg_wal',
-  'pg_tblspc',
-  'postmaster.pid',
-]);
+const OURS: ReadonlySet<string> = new Set(['PG_VERSION', 'global', 'base', 'pg_wal', 'pg_tblspc']);
 
 /** Opens the directory for this process, until `unlockDataDirectory`. Makes it first if it is missing or empty. */
 export function openDataDirectory(path: string, segmentSize: number | null): ControlData {
@@ -109,7 +102,7 @@ function hintFor(errno: number): string | undefined {
 export const DEFAULT_SEGMENT_SIZE: number = 16 * 2 ** 20;
 
 function checkUnused(directory: string): void {
-  const others = readdirSync(directory).filter((name) => !OURS.has(name));
+  const others = readdirSync(directory).filter((name) => !OURS.has(name) && !isLockFile(name));
   if (others.length === 0) return;
   throw new DataDirectoryError(
     directory,
@@ -126,10 +119,11 @@ function openExisting(directory: string, segmentSize: number | null): ControlDat
       `has WAL segments of ${control.walSegmentSize} bytes, not of ${segmentSize}`,
       'Leave the setting wal.segmentSize out: it is for new directories.',
     );
+  syncDirectory(join(directory, 'global')); // whoever made it may have been killed before this
   return control;
 }
 
-/** The control file comes last: with it, the directory is one. */
+/** The control file comes last, when all else is durable: with it, the directory is one. */
 function initialize(directory: string, segmentSize: number): ControlData {
   const wal = join(directory, 'pg_wal');
   for (const name of ['global', 'base', 'base/1', 'pg_wal', 'pg_tblspc'])
@@ -150,9 +144,14 @@ function initialize(directory: string, segmentSize: number): ControlData {
     checkpoint,
   });
   control.write();
+  syncNames(directory);
   renameSync(control.path, path);
-  for (const made of ['global', 'base', '.', '..']) syncDirectory(join(directory, made));
+  syncDirectory(join(directory, 'global'));
   return ControlData.read(path);
+}
+
+function syncNames(directory: string): void {
+  for (const made of ['global', 'base', '.', '..']) syncDirectory(join(directory, made));
 }
 
 /** As initdb's: the time, and some chance. */

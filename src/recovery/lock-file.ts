@@ -31,6 +31,11 @@ export class DataDirectoryInUseError extends PgaioError {
 }
 
 const FILE_NAME = 'postmaster.pid';
+/** Whether a file of this name is a lock, or was to become one. */
+export function isLockFile(name: string): boolean {
+  return name === FILE_NAME || name.startsWith(`${FILE_NAME}.`);
+}
+
 /** When this process began. */
 const BEGAN = Math.floor(Date.now() / 1000 - process.uptime());
 /** Clocks are set. */
@@ -41,6 +46,7 @@ export function lockDataDirectory(directory: string): void {
   const path = join(directory, FILE_NAME);
   // Under another name first: nobody finds it half written.
   const draft = `${path}.${process.pid}.${threadId}`;
+  rmSync(draft, { force: true }); // left over, it may be the lock itself, which must keep what it says
   writeFileSync(draft, `${process.pid}\n${directory}\n${BEGAN}\n`, { mode: 0o600, flush: true });
   try {
     while (!linkExclusively(draft, path)) {
