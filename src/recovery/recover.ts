@@ -32,7 +32,7 @@ import type { WalRecord } from '../wal/record.js';
 import type { WalEnd } from '../wal/reader-end.js';
 import { ResourceManager } from '../wal/resource-managers.js';
 import { parseSegmentFileName, segmentFileName, segmentNumber, segmentOf } from '../wal/segments.js';
-import { syncDirectory } from '../wal/wal-files.js';
+import { DRAFT_PREFIX, syncDirectory } from '../wal/wal-files.js';
 import { WalReader } from '../wal/wal-reader.js';
 import { Checkpoint, CHECKPOINT_SIZE, XlogOperation } from './checkpoint-record.js';
 import type { ControlData } from './control-data.js';
@@ -217,11 +217,13 @@ function syncSegments(directory: string, timeline: number, from: number, segment
   }
 }
 
-/** Zeroes behind the end in its segment, and no segments after that; durable. */
+/** Zeroes behind the end in its segment, and no segments after that, nor any that are half made; durable. */
 function wipe(directory: string, timeline: number, end: Lsn, segmentSize: number): void {
   const last = segmentOf(end, segmentSize);
   for (const segment of segmentsIn(directory, timeline, segmentSize))
     if (segment > last) unlinkSync(join(directory, segmentFileName(timeline, segment, segmentSize)));
+  for (const name of readdirSync(directory))
+    if (name.startsWith(DRAFT_PREFIX)) unlinkSync(join(directory, name));
   syncDirectory(directory);
   const path = join(directory, segmentFileName(timeline, last, segmentSize));
   if (end % segmentSize === 0 && !segmentsIn(directory, timeline, segmentSize).includes(last)) return;
@@ -234,11 +236,12 @@ const CHUNK = 1 << 20;
 
 /** Writes only where there is something: most of a segment was never written to. */
 function wipeFile(fd: number, from: number, segmentSize: number): boolean {
-  const zeroes = Buffer.alloc(CHUNK);
-  const found = Buffer.alloc(CHUNK);
+  const chunk = Math.min(CHUNK, segmentSize);
+  const zeroes = Buffer.alloc(chunk);
+  const found = Buffer.alloc(chunk);
   let isChanged = false;
   for (let at = from; at < segmentSize;) {
-    const length = Math.min(CHUNK - (at % CHUNK), segmentSize - at);
+    const length = Math.min(chunk - (at % chunk), segmentSize - at);
     const bytes = readSync(fd, found, 0, length, at);
     if (bytes < length || found.compare(zeroes, 0, length, 0, length) !== 0) {
       writeAll(fd, zeroes.subarray(0, length), at);

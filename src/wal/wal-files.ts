@@ -6,6 +6,7 @@ import {
   fsyncSync,
   linkSync,
   openSync,
+  rmSync,
   statSync,
   unlinkSync,
   writeSync,
@@ -18,6 +19,8 @@ import type { Vfd, VfdCache } from '../vfd/vfd.js';
 import { segmentFileName } from './segments.js';
 
 const { ESTALE } = osConstants.errno;
+/** Of the names of segments that are being made. */
+export const DRAFT_PREFIX = 'xlogtemp.';
 const ZEROES = new Uint8Array(1 << 20);
 /** Segments that stay open here: the one that is written, and its neighbours. */
 const OPEN_MAX = 3;
@@ -87,6 +90,7 @@ export class WalFiles {
       const { direct, dataSync } = this.#options;
       const { ino: inode, dev: device } = statSync(path);
       const vfd = this.vfds.open(path, { write: true, direct, dataSync });
+      this.#syncName(vfd);
       opened = { segment, vfd, inode, device };
     }
     this.#open.delete(segment);
@@ -94,6 +98,16 @@ export class WalFiles {
     this.#last = opened;
     this.#closeOthers();
     return opened;
+  }
+
+  /** Whoever gave the file its name may not have come to this yet, and what is written to it is lost without. */
+  #syncName(vfd: Vfd): void {
+    try {
+      syncDirectory(this.#options.directory);
+    } catch (error) {
+      this.vfds.close(vfd);
+      throw error;
+    }
   }
 
   #closeOthers(): void {
@@ -124,8 +138,10 @@ export class WalFiles {
  * into them then changes nothing but data. Throws what `node:fs` throws.
  */
 export function makeSegmentFile(directory: string, name: string, segmentSize: number, maker: string): void {
-  const draft = join(directory, `xlogtemp.${process.pid}.${maker}`);
-  const fd = openSync(draft, fsConstants.O_WRONLY | fsConstants.O_CREAT | fsConstants.O_TRUNC, 0o600);
+  const draft = join(directory, `${DRAFT_PREFIX}${process.pid}.${maker}`);
+  // One that is left over may be a segment's file by now, and our number that of who was killed before it unlinked it.
+  rmSync(draft, { force: true });
+  const fd = openSync(draft, fsConstants.O_WRONLY | fsConstants.O_CREAT | fsConstants.O_EXCL, 0o600);
   try {
     try {
       for (let at = 0; at < segmentSize;)
