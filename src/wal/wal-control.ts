@@ -129,7 +129,10 @@ const PLAIN: ReserveOptions = {};
 export const Reserved = { DONE: 0, FULL: 1, STALE: 2 } as const;
 export type Reserved = (typeof Reserved)[keyof typeof Reserved];
 
-/** What is to be done next for a place in the WAL to become durable; the fields of WalControl say the rest. */
+/**
+ * What is to be done next for a place in the WAL to become durable; the fields of WalControl say the rest. NONE: it is, or
+ * never will be, as a sync has failed.
+ */
 export const WalTask = { NONE: 0, WRITE: 1, SYNC: 2, WAIT: 3 } as const;
 export type WalTask = (typeof WalTask)[keyof typeof WalTask];
 
@@ -363,6 +366,8 @@ export class WalControl {
 
   #sync(handle: number, generation: number): WalTask {
     const { segmentSize } = this.shape;
+    // Here, under the lock: one that failed after the caller looked must not be followed by one that says that all is well.
+    if (this.syncErrno !== 0) return WalTask.NONE;
     if (this.#isSyncing()) return this.#waitForSync();
     const flushed = this.#get(AT.flushed);
     // One file at a time.
