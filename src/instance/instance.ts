@@ -128,7 +128,8 @@ export async function attachInstance(
   return new Backend(handle, await loadModules(handle), options.log ?? defaultLogSink);
 }
 
-function initializeMemory(memory: AttachedMemory, modules: LoadedModules, log: LogSink): void {
+/** By the creator: makes zeroed memory an instance that can be attached to. */
+export function initializeMemory(memory: AttachedMemory, modules: LoadedModules, log: LogSink): void {
   const { settings } = memory.handle;
   const { words, slots, plan } = memory;
   DescriptorBudget.initialize(words, plan.budget, settings.maxFilesPerProcess, slots.region.count);
