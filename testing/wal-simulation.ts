@@ -92,7 +92,7 @@ class Client implements SteppedTask {
       return this.#advance();
     } catch (error) {
       if (error === LOOKED_AWAY) return true;
-      if (!(error instanceof IoError)) throw error;
+      if (!(error instanceof IoError) || !this.#simulation.hadFault) throw error;
       result.failures++;
       this.#next();
       return true;
@@ -176,6 +176,7 @@ export class WalSimulation {
   readonly sizes: readonly number[];
   /** Data syncs that had failed before this life. */
   failedBefore = 0;
+  #faultsBefore = 0;
   readonly #settings: ResolvedSettings;
   readonly #isFaulty: boolean;
   #backends: SimulatedBackend[] = [];
@@ -212,13 +213,18 @@ export class WalSimulation {
     }
   }
 
+  /** Whether the disk has refused anything in this life, so that something may fail. */
+  get hadFault(): boolean {
+    return this.disk.faultsGiven > this.#faultsBefore;
+  }
+
   // --- one life ----------------------------------------------------------------------------------
 
   async #live(): Promise<void> {
     const { disk, random } = this;
     this.result.lives++;
     this.failedBefore = disk.failedDataSyncs;
-    const faultsBefore = disk.faultsGiven;
+    this.#faultsBefore = disk.faultsGiven;
     disk.callsLeft = random.chance(0.2) ? 1 + random.below(40) : 20 + random.below(400);
     disk.faults = { ...NO_FAULTS };
     if (this.#isFaulty) {
@@ -234,7 +240,7 @@ export class WalSimulation {
     try {
       await this.#work();
     } catch (error) {
-      if (!disk.isDown && disk.faultsGiven === faultsBefore) throw error;
+      if (!disk.isDown && !this.hadFault) throw error;
     }
     if (this.#problem !== null) throw this.#problem as Error;
     disk.losePower();
@@ -304,7 +310,7 @@ export class WalSimulation {
       } catch (error) {
         if (this.disk.isDown) throw error;
         const { errno } = error as { errno?: number };
-        if (errno === undefined) throw error;
+        if (errno === undefined || !this.hadFault) throw error;
         this.result.failures++;
       }
     }
@@ -408,7 +414,11 @@ export class WalSimulation {
   /** Called in the middle of somebody's step: with this probability, another thread does a few of its own. */
   preempt(chance: number): void {
     if (this.#busy.size > 2 || this.#backends.length === 0 || !this.random.chance(chance)) return;
-    for (let steps = 1 + this.random.below(12); steps > 0 && !this.disk.isDown; steps--)
+    for (
+      let steps = 1 + this.random.below(this.random.pick([4, 12, 60]));
+      steps > 0 && !this.disk.isDown;
+      steps--
+    )
       if (!this.#step()) return;
   }
 }
