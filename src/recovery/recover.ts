@@ -84,7 +84,7 @@ export async function recover(parts: RecoveryParts): Promise<RecoveryResult> {
       message: `the data directory was not closed properly; its WAL is recovered from ${formatLsn(redo)} on (${since})`,
     });
     // What is found there counts from now on, so it must outlive us.
-    syncSegments(walDirectory, timeline, segmentOf(redo, segmentSize), segmentSize);
+    makeDurable(walDirectory, timeline, segmentOf(redo, segmentSize), segmentSize);
   }
   const walk = new Walk(parts);
   await walk.run();
@@ -209,11 +209,28 @@ export function segmentsIn(directory: string, timeline: number, segmentSize: num
     .sort((one, other) => one - other);
 }
 
-function syncSegments(directory: string, timeline: number, from: number, segmentSize: number): void {
+/**
+ * Makes durable what is read from segments. After an fsync that failed the kernel shows pages that the disk does not
+ * have, takes them for clean, and the next fsync says that all is well: so what is there is written once more.
+ */
+function makeDurable(directory: string, timeline: number, from: number, segmentSize: number): void {
   for (const segment of segmentsIn(directory, timeline, segmentSize)) {
     if (segment < from) continue;
     const path = join(directory, segmentFileName(timeline, segment, segmentSize));
-    withFile('sync', path, fsConstants.O_RDONLY, (fd) => fsyncSync(fd));
+    withFile('write', path, fsConstants.O_RDWR, (fd) => {
+      writeAgain(fd, segmentSize);
+      fsyncSync(fd);
+    });
+  }
+}
+
+/** But for zeroes, which say nothing: most of the last segment was never written to. */
+function writeAgain(fd: number, segmentSize: number): void {
+  const length = Math.min(CHUNK, segmentSize);
+  const [found, zeroes] = [Buffer.alloc(length), Buffer.alloc(length)];
+  for (let at = 0; at < segmentSize; at += length) {
+    const bytes = readSync(fd, found, 0, length, at);
+    if (found.compare(zeroes, 0, bytes, 0, bytes) !== 0) writeAll(fd, found.subarray(0, bytes), at);
   }
 }
 

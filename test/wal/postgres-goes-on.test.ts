@@ -9,6 +9,7 @@ import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import type { PinnedBuffer } from '../../src/buffer/pinned-buffer.js';
 import { createInstance, type Instance } from '../../src/instance/instance.js';
+import { supportedMethods } from '../../src/instance/methods.js';
 import { formatLsn } from '../../src/wal/lsn.js';
 import { giveToPostgres } from '../../testing/postgres/account.js';
 import { embeddedPostgresMissing } from '../../testing/postgres/binaries.js';
@@ -187,6 +188,51 @@ describe(
         rmSync(copy, { recursive: true });
       }
     });
+
+    for (const ioMethod of supportedMethods()) {
+      it(`finds nothing wrong with pages that we wrote through the pool: ${ioMethod}`, async () => {
+        await cluster.start();
+        await cluster.query('DROP TABLE IF EXISTS written');
+        await cluster.query(
+          `CREATE TABLE written AS SELECT n, repeat('x', 500) AS note FROM generate_series(1, 2000) n`,
+        );
+        await cluster.query('CREATE EXTENSION IF NOT EXISTS amcheck');
+        const [checksums] = await cluster.query<{ data_checksums: string }>('SHOW data_checksums');
+        assert.equal(checksums?.data_checksums, 'on');
+        const path = await cluster.relationPath('written');
+        const [, database, relation] = /base\/(\d+)\/(\d+)$/.exec(path) ?? [];
+        await cluster.stop();
+        const instance = await createInstance({ ioMethod, sharedBuffers: '512kB', ioMemory: '1MB' });
+        const { backend } = instance;
+        const table = backend.openRelation(cluster.directory, {
+          database: Number(database),
+          relation: Number(relation),
+        });
+        const blocks = table.blockCount(0);
+        assert.ok(blocks > 64, 'more than the pool has');
+        for (let block = 0; block < blocks; block++) {
+          const buffer = await backend.readBlock(table, block);
+          await buffer.change((page) => {
+            const bytes = Buffer.from(page);
+            for (let at = bytes.indexOf('xxxxxx'); at >= 0; at = bytes.indexOf('xxxxxx', at + 500))
+              page.set(Buffer.from('pgaio '), at);
+          });
+          buffer.release();
+        }
+        for (const buffer of await backend.writes.extendRelation(table, 5)) buffer.release();
+        await instance.close();
+        giveToPostgres(path);
+        await cluster.start();
+        const [row] = await cluster.query<{ written: string; all: string; size: string }>(
+          `SELECT count(*) FILTER (WHERE note = 'pgaio ' || repeat('x', 494)) AS written, count(*) AS all,
+          pg_relation_size('written') / 8192 AS size FROM written`,
+        );
+        assert.deepEqual(row, { written: '2000', all: '2000', size: String(blocks + 5) });
+        assert.deepEqual(await cluster.query(`SELECT * FROM verify_heapam('written')`), []);
+        await cluster.query(`INSERT INTO written SELECT n, 'new' FROM generate_series(1, 500) n`);
+        await cluster.stop();
+      });
+    }
 
     it('is not redone by us: it did not shut down', async () => {
       await cluster.start();
