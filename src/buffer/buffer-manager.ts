@@ -71,7 +71,7 @@ export class ReadBuffersOperation {
   synchronous = false;
   /** `start` only pins, and the first I/O is started by `wait`: for methods that would execute it at once. */
   deferred = false;
-  /** Buffers that are being written so that the next block can have one. */
+  /** Buffers that are being written so that the next block can have one; also kept: who has to wait for it begins again. */
   cleaning: Step<true> | null = null;
   /** A `wait` had to sleep, or to start an I/O. */
   waited = false;
@@ -97,7 +97,6 @@ export class ReadBuffersOperation {
     this.inFlight = false;
     this.foreign = false;
     this.waited = false;
-    this.cleaning = null;
   }
 
   /** Blocks are missing yet: `wait` must be called before the buffers are used. */

@@ -45,7 +45,7 @@ forEachMethod((ioMethod) => {
     // Without it, each block needs a victim, and all of them are dirty.
     await changeBlocks(a, relation, BUFFERS, BUFFERS);
     const { pagesEvicted, pagesCleaned } = a.counters();
-    assert.ok(pagesEvicted > evictedAlone);
+    assert.ok(pagesEvicted - evictedAlone > BUFFERS / 2);
     for (let round = 0; round < 40; round++) {
       const due = writer.due();
       if (due.length > 0) await a.aio.waits.until(writer.cleaning(due));
@@ -59,11 +59,12 @@ forEachMethod((ioMethod) => {
 
   it('does nothing when nobody needs buffers', async () => {
     const writer = new BackgroundWriter(a.buffers, 1000);
-    await changeBlocks(a, relation, 0, 4);
-    writer.due();
-    // What was on the way dies down.
+    await changeBlocks(a, relation, 0, BUFFERS);
+    await changeBlocks(a, relation, BUFFERS, BUFFERS);
+    assert.ok(writer.due().length > 0);
+    // The average falls to where it rounds to one buffer or so, and the hand stands still.
     for (let round = 0; round < 300; round++) writer.due();
-    assert.deepEqual(writer.due(), []);
+    assert.ok(writer.due().length <= 2);
   });
 
   it('is a thread that works by itself, and is started again when it ends', async () => {

@@ -230,17 +230,24 @@ forEachMethod((ioMethod) => {
     }
   });
 
-  it('a victim that cannot be written fails who wants its place, and stays', async () => {
-    fresh(300);
-    await a.writes.checkpointBuffers();
+  it('victims that cannot be written fail who wants their place, and stay', async () => {
+    const { count } = a.buffers.pool.region;
+    fresh(2 * count);
+    for (let block = 0; block < 2 * count; block++) (await changed(block, 0x77)).release();
+    const other = a.openRelation(rig.data.path, rig.data.write(90_000, count));
     injection.answer(-EIO, { relation: number });
-    const changing = (async (): Promise<void> => {
-      for (let block = 0; block < 300; block++) (await changed(block, 0x77)).release();
-    })();
-    // Reads of the relation fail as well; whichever comes first.
-    await assert.rejects(changing, { syscode: 'EIO' });
+    const reading = async (): Promise<void> => {
+      for (let block = 0; block < count; block++) (await a.readBlock(other, block)).release();
+    };
+    await assert.rejects(reading(), { code: 'ERR_PGAIO_WRITE_EIO', path: relation.path(0) });
+    const scan = async (): Promise<void> => {
+      for await (const buffer of a.readStream(other, { strategy: null })) assert.ok(buffer.page.length > 0);
+    };
+    await assert.rejects(scan(), { code: 'ERR_PGAIO_WRITE_EIO' });
     injection.disarm('beforeSharedCompletion');
+    await reading();
     await a.writes.checkpointBuffers();
+    for (let block = 0; block < 2 * count; block++) assert.equal(markOnDisk(block), 0x77);
   });
 
   it('what is synchronized is synchronized once', async () => {
