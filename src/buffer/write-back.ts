@@ -17,7 +17,7 @@ import type { IoHandle } from '../aio/handle.js';
 import { errorOf } from '../aio/report.js';
 import { AioReturn, ResultStatus } from '../aio/result.js';
 import type { Scope } from '../aio/scope.js';
-import { ClosedError } from '../base/errors.js';
+import { ClosedError, InstanceCrashedError } from '../base/errors.js';
 import { BLOCK_SIZE } from '../base/settings.js';
 import { constants } from 'node:os';
 import type { PageKernel } from '../page/page-kernel.js';
@@ -206,7 +206,7 @@ class Flush {
       return this.#writeFrom(buffer);
     } catch (error) {
       this.#before = null;
-      if (error instanceof ClosedError) {
+      if (error instanceof ClosedError || error instanceof InstanceCrashedError) {
         this.#unlock();
         throw error;
       }
