@@ -59,7 +59,7 @@ export class BackendWal {
   }
 
   /**
-   * Appends a message, as pg_logical_emit_message does. Resolves with the LSN of its end once it is in the buffers, not
+   * Appends a message, as pg_logical_emit_message does: up to nearly as many bytes as `wal.buffers`. Resolves with the LSN of its end once it is in the buffers, not
    * durable yet: that is asynchronous commit, and a crash may lose it, and all behind it. See `flush`.
    */
   append(prefix: string, payload: Uint8Array | string): Promise<Lsn> {
@@ -182,6 +182,8 @@ export function failWithoutWal(): never {
 
 function message(prefix: string, payload: Uint8Array | string): Uint8Array<ArrayBuffer> {
   checkKind('the prefix of a message', prefix, 'string');
+  if (prefix.includes('\0'))
+    throw new RangeError('the prefix of a message must not contain a zero character');
   if (typeof payload === 'string') return logicalMessage(prefix, Buffer.from(payload, 'utf8'));
   checkKind('the payload of a message, or a string', payload, Uint8Array);
   return logicalMessage(prefix, payload);

@@ -11,9 +11,10 @@
  */
 import { PgaioError } from '../base/errors.js';
 import { BLOCK_SIZE } from '../base/settings.js';
+import { checkKind } from '../base/units.js';
 import type { BufferLock } from '../buffer/buffer-lock.js';
 import type { BufferIo } from '../buffer/buffer-io.js';
-import type { PinnedBuffer } from '../buffer/pinned-buffer.js';
+import { PinnedBuffer } from '../buffer/pinned-buffer.js';
 import { PAGE_HEADER_SIZE, PageHeaderOffset, pageLower, pageLsn } from '../page/page-header.js';
 import { isHeaderSane } from '../page/page-verdict.js';
 import type { Slots } from '../shmem/slots.js';
@@ -68,6 +69,8 @@ export class LoggedChange {
 
   /** Throws a PageChangeError. */
   constructor(parts: LoggedChangeParts, buffers: readonly PinnedBuffer[], change: LoggedPageChange) {
+    for (const buffer of buffers) checkKind('a pinned buffer', buffer, PinnedBuffer);
+    checkKind('a function that changes pages', change, 'function');
     this.#parts = parts;
     this.#buffers = buffers;
     this.#change = change;

@@ -51,7 +51,7 @@ import { lockSpin, unlockSpin } from '../shmem/spin-lock.js';
 import type { SharedWords } from '../shmem/words.js';
 import { afterHeader, endOfContent, pageStart } from './geometry.js';
 import type { Lsn } from './lsn.js';
-import { WAL_PAGE_SIZE } from './page-header.js';
+import { LONG_PAGE_HEADER_SIZE, WAL_PAGE_SIZE } from './page-header.js';
 import { alignRecord } from './record-format.js';
 
 const { ECANCELED, ENOSPC } = osConstants.errno;
@@ -279,6 +279,11 @@ export class WalControl {
     const { segmentSize, bufferBytes } = this.shape;
     const end = endOfContent(afterHeader(this.reserved, segmentSize), bytes, segmentSize);
     return pageStart(alignRecord(end) - 1) + WAL_PAGE_SIZE - bufferBytes;
+  }
+
+  /** Of the longest record that fits the buffers wherever it begins. */
+  get recordBytesMax(): number {
+    return (this.shape.bufferBytes / WAL_PAGE_SIZE - 2) * (WAL_PAGE_SIZE - LONG_PAGE_HEADER_SIZE);
   }
 
   /** Looks away for a moment, while others copy records. Throws when the instance has crashed. */

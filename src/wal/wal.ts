@@ -7,6 +7,7 @@ import { HandleFlag } from '../aio/handle.js';
 import { CallbackId } from '../aio/ids.js';
 import { AioReturn } from '../aio/result.js';
 import type { Scope } from '../aio/scope.js';
+import { ResourceExhaustedError } from '../base/errors.js';
 import { WalFileError } from '../base/wal-errors.js';
 import { PENDING, type Pending, type Step } from '../shmem/wait.js';
 import { sealRecord } from './encode-record.js';
@@ -64,6 +65,11 @@ export class Wal {
   inserting(record: Uint8Array, options: ReserveOptions): Step<Lsn | null>;
   inserting(record: Uint8Array, options: ReserveOptions = {}): Step<Lsn | null> {
     const { control, buffers } = this.#parts;
+    if (record.length > control.recordBytesMax)
+      throw new ResourceExhaustedError(
+        `a WAL record of ${record.length} bytes is longer than the WAL buffers allow for, ${control.recordBytesMax} bytes`,
+        { hint: 'Write less at once, or create the instance with larger wal.buffers.' },
+      );
     let room: Step<void> | null = null;
     return () => {
       for (;;) {

@@ -213,6 +213,14 @@ forEachMethod((ioMethod) => {
       /block 0 is there twice/,
     );
     await assert.rejects(
+      backend.wal.change(one, 5 as never),
+      /a function that changes pages is needed, not 5/,
+    );
+    await assert.rejects(
+      backend.wal.change(7 as never, () => undefined),
+      /a pinned buffer is needed, not 7/,
+    );
+    await assert.rejects(
       backend.wal.change([], () => undefined),
       RangeError,
     );

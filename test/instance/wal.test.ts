@@ -10,6 +10,7 @@ import type { BackendWal } from '../../src/instance/backend-wal.js';
 import { holdIo, Injection, type IoHold } from '../../testing/injection.js';
 import { forEachMethod, withRig, type Rig } from '../../testing/instances.js';
 import { seededRandom } from '../../testing/random.js';
+import { logicalMessage } from '../../src/wal/logical-message.js';
 import { walMessages } from '../../testing/wal-records.js';
 
 const { ENOSPC, EIO } = constants.errno;
@@ -110,6 +111,24 @@ forEachMethod((ioMethod) => {
         walMessages(directory, MB).map(({ payload }) => payload.toString()),
         ['one', 'two', 'three'],
       );
+    });
+  });
+
+  it('a message that the buffers could never hold is refused; the longest that they can is not', async () => {
+    await withWal({}, async (rig, directory) => {
+      const wal = walOf(rig.backend);
+      const { recordBytesMax } = wal.parts.wal.control;
+      const header = logicalMessage('a', Buffer.alloc(70_000)).length - 70_000;
+      for (let time = 0; time < 3; time++) {
+        await assert.rejects(wal.commit('a', Buffer.alloc(recordBytesMax - header + 1)), {
+          code: 'ERR_PGAIO_EXHAUSTED',
+          hint: /wal.buffers/,
+        });
+        await wal.commit('a', Buffer.alloc(recordBytesMax - header));
+        await wal.commit('a', Buffer.alloc(3000 * time));
+      }
+      await assert.rejects(wal.commit('a\0b', 'x'), RangeError);
+      assert.equal(walMessages(directory, MB).length, 6);
     });
   });
 
