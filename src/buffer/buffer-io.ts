@@ -142,6 +142,11 @@ export class BufferIo {
 
   /** Ties the claim to an I/O, which gets a pin of its own: the issuer may let go of the buffer. */
   attach(buffer: number, ioHandle: number, ioGeneration: number): void {
+    this.#attach(buffer, ioHandle, ioGeneration, PIN_ONE, Holding.PINNED);
+  }
+
+  /** `pin`: what the I/O adds; `held`: what this backend has of the buffer behind that. */
+  #attach(buffer: number, ioHandle: number, ioGeneration: number, pin: number, held: number): void {
     const holdings = this.#holdings;
     const io = this.#region.io + buffer * BufferIoLayout.words;
     this.#words.set(io + BufferIoLayout.at.ioHandle, ioHandle);
@@ -149,9 +154,9 @@ export class BufferIo {
     const word = this.#stateWord(buffer);
     let state = this.#words.get(word);
     for (;;) {
-      const seen = this.#words.compareExchange(word, state, (state | IO_REFERENCE) + PIN_ONE);
+      const seen = this.#words.compareExchange(word, state, (state | IO_REFERENCE) + pin);
       if (seen === state) {
-        holdings[buffer] = Holding.PINNED;
+        holdings[buffer] = held;
         break;
       }
       state = seen;
@@ -278,25 +283,8 @@ export class BufferIo {
 
   /** Ties a write's claim to an I/O, which takes over the pin that was made with it, or gets one. */
   attachWrite(buffer: number, ioHandle: number, ioGeneration: number, pinned: boolean): void {
-    if (pinned) {
-      this.attach(buffer, ioHandle, ioGeneration);
-      return;
-    }
-    const holdings = this.#holdings;
-    const io = this.#region.io + buffer * BufferIoLayout.words;
-    this.#words.set(io + BufferIoLayout.at.ioHandle, ioHandle);
-    this.#words.set(io + BufferIoLayout.at.ioGeneration, ioGeneration);
-    const word = this.#stateWord(buffer);
-    let state = this.#words.get(word);
-    for (;;) {
-      const seen = this.#words.compareExchange(word, state, state | IO_REFERENCE);
-      if (seen === state) {
-        holdings[buffer] = Holding.NONE;
-        break;
-      }
-      state = seen;
-    }
-    if ((state & WAITERS) !== 0) this.wake(buffer);
+    if (pinned) this.attach(buffer, ioHandle, ioGeneration);
+    else this.#attach(buffer, ioHandle, ioGeneration, 0, Holding.NONE);
   }
 
   /** As `terminate`, of a write. */
