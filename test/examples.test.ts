@@ -65,12 +65,8 @@ describe('the examples that keep data', () => {
         .map((line) => line.replace(/^\S+ /, '')),
       ['orders {"id":1}', 'orders {"id":2}', 'users "ann"', 'users "bob"'],
     );
-    const some = await run('event-log.js', [directory, 'read', 'orders', '--from', first ?? '']);
-    assert.equal(some.stdout, `${second} orders {"id":2}\n`);
-    const wrong = await run('event-log.js', [directory, 'append', 'users', '{']);
-    assert.deepEqual([wrong.code, wrong.stdout], [1, '']);
-    assert.match(wrong.stderr, /JSON/);
-    assert.match((await run('event-log.js', [directory])).stderr, /^Usage:/);
+    const from = await run('event-log.js', [directory, 'read', 'orders', '--from', first ?? '']);
+    assert.equal(from.stdout, `${second} orders {"id":2}\n`);
   });
 
   it('event-log has after a crash what append had resolved for', async () => {
@@ -93,14 +89,11 @@ describe('the examples that keep data', () => {
     );
   });
 
-  it('page-store sets, gets, deletes and lists', async () => {
+  it('page-store sets and gets, and says what is wrong', async () => {
     const store = (...args: string[]): Promise<Outcome> =>
       run('page-store.js', [join(home, 'pages'), ...args]);
-    for (const [key, value] of ['a=1', 'b=two words', 'a=3', 'c=4'].map((pair) => pair.split('=')))
-      assert.deepEqual(await store('set', key ?? '', value ?? ''), { code: 0, stdout: '', stderr: '' });
-    assert.equal((await store('get', 'a')).stdout, '3\n');
-    await store('delete', 'c');
-    assert.deepEqual((await store('list')).stdout.trimEnd().split('\n').sort(), ['a=3', 'b=two words']);
+    assert.deepEqual(await store('set', 'b', 'two words'), { code: 0, stdout: '', stderr: '' });
+    assert.equal((await store('get', 'b')).stdout, 'two words\n');
     const long = await store('set', 'a', 'x'.repeat(9000));
     assert.deepEqual([long.code, long.stderr], [1, 'the value of "a" is too long\n']);
     assert.match((await store('get')).stderr, /^Usage:/);
