@@ -129,6 +129,9 @@ export async function attachInstance(
   return new Backend(handle, await loadModules(handle), options.log ?? defaultLogSink);
 }
 
+/** Until then they would have nothing to do; a program that is over sooner need not wait for their start. */
+const AUXILIARIES_MILLIS = 100;
+
 /** By the creator: makes zeroed memory an instance that can be attached to. */
 export function initializeMemory(memory: AttachedMemory, modules: LoadedModules, log: LogSink): void {
   const { settings } = memory.handle;
@@ -185,6 +188,7 @@ export class Instance {
   readonly #damageLog: DamageLogReader;
   readonly #wal: InstanceWal | null;
   readonly #auxiliaries: AuxiliaryThread[] = [];
+  #auxiliariesDue: NodeJS.Timeout | null = null;
   readonly #log: LogSink;
   #closing: Promise<void> | null = null;
 
@@ -206,7 +210,9 @@ export class Instance {
   async start(): Promise<void> {
     try {
       await this.#wal?.start(this.backend, this.#log);
-      this.#startAuxiliaries();
+      this.#auxiliariesDue = setTimeout(() => {
+        this.#startAuxiliaries();
+      }, AUXILIARIES_MILLIS).unref();
     } catch (error) {
       await this.backend.close();
       throw error;
@@ -289,6 +295,7 @@ export class Instance {
 
   /** With a backend of its own where this thread's has left already. */
   async #saveDirty(): Promise<void> {
+    if (this.#auxiliariesDue !== null) clearTimeout(this.#auxiliariesDue);
     await Promise.all(this.#auxiliaries.map((thread) => thread.stop()));
     if (this.#wal === null && !this.backend.writes.hasWork) return;
     this.backend.parts.memory.header.checkCrashed();
