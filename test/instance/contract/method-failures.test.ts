@@ -14,7 +14,7 @@ import { PENDING } from '../../../src/shmem/wait.js';
 import { BlockReads } from '../../../testing/block-reads.js';
 import { holdIo, Injection } from '../../../testing/injection.js';
 import { withRig } from '../../../testing/instances.js';
-import { theAddon } from '../../../testing/native-ring.js';
+import { answerEnter } from '../../../testing/kernel-answers.js';
 import { PipeReads, type PipeRead } from '../../../testing/pipe-reads.js';
 import { RawReads } from '../../../testing/raw-reads.js';
 import { DataDirectory } from '../../../testing/relations.js';
@@ -49,22 +49,6 @@ describe('worker', () => {
     });
   });
 });
-
-/** In place of the kernel, once for each of the answers; this thread only. */
-function answerEnter(answers: number[], only: (submit: number, waitFor: number) => boolean): () => number {
-  const addon = theAddon();
-  const original = addon.ringEnter.bind(addon);
-  let refused = 0;
-  addon.ringEnter = (ring, submit, waitFor, millis) => {
-    if (answers.length === 0 || !only(submit, waitFor)) return original(ring, submit, waitFor, millis);
-    refused++;
-    return answers.shift() ?? 0;
-  };
-  return () => {
-    addon.ringEnter = original;
-    return refused;
-  };
-}
 
 describe('io_uring', { skip: missing }, () => {
   it('D-82: interrupted system calls are made again', async () => {

@@ -180,8 +180,8 @@ export class IoUringMethod implements IoMethodOps {
       return false;
     }
     if (result !== 0 && result !== -EAGAIN && result !== -EBUSY) this.#reaper.crash('a submission', result);
-    this.#reaper.reapOnly(ring.index);
-    if (!ring.hasCompletions) ring.wait(RETRY_MILLIS);
+    if (ring.hasCompletions) this.#reaper.reapOnly(ring.index); // that may be what it was short of
+    else ring.wait(RETRY_MILLIS);
     return true;
   }
 
