@@ -1,15 +1,17 @@
-/** D-82: what a submission does when the kernel takes nothing, or not all, or when there is no room. */
+/** D-82: what a submission does when the kernel takes nothing or not all, when there is no room, or no READ. */
 import assert from 'node:assert/strict';
 import { constants } from 'node:os';
 import { after, before, describe, it } from 'node:test';
 import type { WaitReference } from '../../../src/aio/handle.js';
-import { Ring } from '../../../src/aio/method/io-uring/ring.js';
+import { Ring, RingOperation } from '../../../src/aio/method/io-uring/ring.js';
 import { AioReturn, ResultStatus } from '../../../src/aio/result.js';
 import { Backend } from '../../../src/instance/backend.js';
 import { createSharedState, releaseSharedState } from '../../../src/instance/instance.js';
 import { supportedMethods } from '../../../src/instance/methods.js';
-import { openRig, type Rig } from '../../../testing/instances.js';
+import { BlockReads } from '../../../testing/block-reads.js';
+import { openRig, withRig, type Rig } from '../../../testing/instances.js';
 import { watchEnter, type Enter } from '../../../testing/kernel-answers.js';
+import { theAddon } from '../../../testing/native-ring.js';
 import { PipeReads } from '../../../testing/pipe-reads.js';
 import { RawReads } from '../../../testing/raw-reads.js';
 import { DataDirectory } from '../../../testing/relations.js';
@@ -162,4 +164,43 @@ describe('io_uring', { skip: missing }, () => {
     await backend.close();
     await releaseSharedState(memory);
   });
+
+  for (const lacking of ['READ', 'WRITE'] as const) {
+    it(`without the operation ${lacking}, READV and WRITEV serve for single blocks too`, async (t) => {
+      const addon = theAddon();
+      const probe = addon.ringProbe.bind(addon);
+      addon.ringProbe = (ring, has) => {
+        const result = probe(ring, has);
+        has[RingOperation[lacking]] = 0;
+        return result;
+      };
+      try {
+        await withRig({ ioMethod: 'io_uring', ioMaxConcurrency: 8 }, async ({ backend, data }) => {
+          const push = t.mock.method(Ring.prototype, 'push');
+          const blocks = new BlockReads(backend, data.path, data.write(100, 40));
+          await Promise.all([0, 2, 4].map((block) => blocks.read(block, 1)));
+          await blocks.read(10, 4);
+          const { locks, pool, writeBack } = backend.buffers;
+          const buffer = pool.lookup(blocks.reader.tag, 2, backend.rootScope);
+          const lock = locks.tryLock(backend.rootScope, buffer, 'exclusive');
+          lock?.change((page) => {
+            page[100] = 0xab;
+          });
+          lock?.release();
+          pool.unpin(buffer, backend.rootScope);
+          const { writes } = backend.counters();
+          backend.aio.waits.block(writeBack.flushing([buffer]));
+          assert.equal(backend.counters().writes - writes, 1);
+          const { READV, WRITEV } = RingOperation;
+          assert.deepEqual(
+            push.mock.calls.map(({ arguments: [operation] }) => operation),
+            [READV, READV, READV, READV, WRITEV],
+          );
+          push.mock.restore();
+        });
+      } finally {
+        addon.ringProbe = probe;
+      }
+    });
+  }
 });
