@@ -25,16 +25,16 @@ export interface Stage {
   armed: boolean;
 }
 
-/** Stops before the n-th call from now on. */
+/** Stops before the n-th call from now on; of any object of a class, if `object` is its prototype. */
 export function holdAt(stage: Stage, object: object, method: string, nth = 1): void {
   const functions = object as Record<string, (...args: unknown[]) => unknown>;
   const original = functions[method];
   if (original === undefined) throw new Error(`there is no ${method}`);
   stage.armed = true;
   let calls = 0;
-  functions[method] = (...args) => {
+  functions[method] = function (this: unknown, ...args) {
     if (++calls === nth) stage.hold();
-    return original.apply(object, args);
+    return original.apply(this ?? object, args);
   };
 }
 

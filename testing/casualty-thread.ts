@@ -5,6 +5,7 @@ import { attachInstance } from '../src/instance/instance.js';
 import { BlockReads } from './block-reads.js';
 import { claimScenes, privateScenes, scenes, workerScenes, type Stage } from './casualty-scenes.js';
 import type { CasualtyInput } from './casualty.js';
+import { ringScenes } from './ring-scenes.js';
 import { writeScenes } from './write-scenes.js';
 
 const input = workerData as CasualtyInput;
@@ -32,7 +33,14 @@ try {
       sleepForEver();
     },
   };
-  const every = { ...scenes, ...privateScenes, ...workerScenes, ...claimScenes, ...writeScenes };
+  const every = {
+    ...scenes,
+    ...privateScenes,
+    ...workerScenes,
+    ...claimScenes,
+    ...writeScenes,
+    ...ringScenes,
+  };
   const play = every[input.scene];
   if (play === undefined) throw new Error('there is no such scene');
   play(stage);

@@ -5,73 +5,45 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { after, afterEach, before, describe, it } from 'node:test';
-import { Rings } from '../../src/aio/method/io-uring/rings.js';
+import type { Rings } from '../../src/aio/method/io-uring/rings.js';
 import { supportedMethods } from '../../src/instance/methods.js';
 import { BusyOwner } from '../../testing/busy-owner.js';
-import { BlockedReader } from '../../testing/blocked-reader.js';
-import { Injection } from '../../testing/injection.js';
-import { openRig, type Rig } from '../../testing/instances.js';
-import { PipeReads, type PipeRead } from '../../testing/pipe-reads.js';
+import type { BlockedReader } from '../../testing/blocked-reader.js';
+import type { Injection } from '../../testing/injection.js';
+import type { Rig } from '../../testing/instances.js';
+import type { PipeRead, PipeReads } from '../../testing/pipe-reads.js';
+import { READERS, RingRig } from '../../testing/ring-rig.js';
 import { untilBackends, untilTrue } from '../../testing/turns.js';
 
-const CASUALTY_SLICE_MILLIS = 50;
 const missing = supportedMethods().includes('io_uring') ? false : 'io_uring is not available here';
 
 for (const ioUringMemory of ['own', 'mapped'] as const) {
   describe(`io_uring, ring in ${ioUringMemory} memory`, { skip: missing }, () => {
-    const injection = new Injection();
+    let ring: RingRig;
     let rig: Rig;
     let rings: Rings;
     let pipes: PipeReads;
-    const readers: BlockedReader[] = [];
+    let injection: Injection;
 
     before(async () => {
-      rig = await openRig({
-        ioMethod: 'io_uring',
-        ioUringMemory,
-        ioMaxConcurrency: 64,
-        injection: injection.url,
-      });
-      const { slots, plan } = rig.backend.parts.memory;
-      rings = new Rings(slots, plan.rings);
-      pipes = new PipeReads(rig.backend, rig.data.path);
-      for (let count = 0; count < 3; count++) readers.push(await BlockedReader.start(rig.instance.handle));
+      ring = await RingRig.open(ioUringMemory);
+      ({ rig, rings, pipes, injection } = ring);
     });
     afterEach(() => {
       for (const point of ['ringWaiterMarked', 'ringLockMissed', 'ringTaken'] as const)
         injection.disarm(point);
       assert.equal(rings.holder(0), -1, 'nobody has kept the completion lock');
     });
-    after(async () => {
-      for (const reader of readers) await reader.close();
-      pipes.close();
-      await rig.close();
-    });
+    after(async () => ring.close());
 
-    const reader = (at: number): BlockedReader => readers[at] as BlockedReader;
-
-    /** The owner takes its result, without waiting for anything: somebody else completed it. */
-    function assertOver(...reads: PipeRead[]): void {
-      for (const { reference, result } of reads) {
-        assert.ok(rig.backend.aio.thread.table.isDone(reference.index, reference.generation));
-        rig.backend.aio.waitForBlocking(reference.index, reference.generation);
-        assert.equal(result.value, 8);
-      }
-    }
-
-    /** The reader sleeps in the kernel, with the completion lock of the owner's ring. */
-    function untilHolder(at: number, waiting: Promise<void>): Promise<void> {
-      return untilTrue(() => rings.holder(0) === reader(at).slot, waiting);
-    }
-
-    /** The reader found the lock held by another, and goes to sleep. */
-    async function untilAsleep(at: number, start: () => Promise<void>): Promise<{ waiting: Promise<void> }> {
-      const missed = injection.hold('ringLockMissed', { owner: reader(at).slot, times: 1 });
-      const waiting = start();
-      await missed.arrived();
-      missed.release();
-      return { waiting };
-    }
+    const reader = (at: number): BlockedReader => ring.reader(at);
+    const assertOver = (...reads: PipeRead[]): void => {
+      ring.assertOver(...reads);
+    };
+    const untilHolder = (at: number, waiting: Promise<void>): Promise<void> =>
+      ring.untilHolder(reader(at), waiting);
+    const untilAsleep = (at: number, read: PipeRead): Promise<{ waiting: Promise<void> }> =>
+      ring.untilAsleep(reader(at), read);
 
     it('F-01, D-80: another backend completes what a thread submitted that does not look', async () => {
       const read = pipes.start();
@@ -86,7 +58,7 @@ for (const ioUringMemory of ['own', 'mapped'] as const) {
       const read = pipes.start();
       const first = reader(0).waitFor(read.reference);
       await untilHolder(0, first);
-      const second = await untilAsleep(1, () => reader(1).waitFor(read.reference));
+      const second = await untilAsleep(1, read);
       read.finish();
       await first;
       await second.waiting;
@@ -98,7 +70,7 @@ for (const ioUringMemory of ['own', 'mapped'] as const) {
       const two = pipes.start();
       const first = reader(0).waitFor(one.reference);
       await untilHolder(0, first);
-      const second = await untilAsleep(1, () => reader(1).waitFor(two.reference));
+      const second = await untilAsleep(1, two);
       one.finish();
       await first;
       await untilHolder(1, second.waiting);
@@ -112,7 +84,7 @@ for (const ioUringMemory of ['own', 'mapped'] as const) {
       const two = pipes.start();
       const first = reader(0).waitFor(one.reference);
       await untilHolder(0, first);
-      const second = await untilAsleep(1, () => reader(1).waitFor(two.reference));
+      const second = await untilAsleep(1, two);
       two.finish();
       await second.waiting;
       await untilHolder(0, first);
@@ -174,8 +146,8 @@ for (const ioUringMemory of ['own', 'mapped'] as const) {
       const reads = [pipes.start(), pipes.start(), pipes.start()] as const;
       const first = reader(0).waitFor(reads[0].reference);
       await untilHolder(0, first);
-      const second = await untilAsleep(1, () => reader(1).waitFor(reads[1].reference));
-      const third = await untilAsleep(2, () => reader(2).waitFor(reads[2].reference));
+      const second = await untilAsleep(1, reads[1]);
+      const third = await untilAsleep(2, reads[2]);
       const taken = injection.hold('ringTaken', { owner: reader(0).slot, times: 1 });
       reads[0].finish();
       await taken.arrived();
@@ -228,12 +200,12 @@ for (const ioUringMemory of ['own', 'mapped'] as const) {
     });
 
     it('a holder that dies in the kernel: the lock is freed, and who slept goes on', async () => {
-      const casualty = await BlockedReader.start(rig.instance.handle, CASUALTY_SLICE_MILLIS);
+      const casualty = await ring.startCasualty();
       const one = pipes.start();
       const two = pipes.start();
       const first = casualty.waitFor(one.reference);
       await untilTrue(() => rings.holder(0) === casualty.slot, first);
-      const second = await untilAsleep(0, () => reader(0).waitFor(two.reference));
+      const second = await untilAsleep(0, two);
       await casualty.terminate();
       await untilHolder(0, second.waiting);
       two.finish();
@@ -241,16 +213,16 @@ for (const ioUringMemory of ['own', 'mapped'] as const) {
       one.finish();
       rig.backend.aio.waitForBlocking(one.reference.index, one.reference.generation);
       assertOver(one, two);
-      await untilBackends(rig.instance, 1 + readers.length);
+      await untilBackends(rig.instance, 1 + READERS);
     });
 
     it('a holder that dies with completions in hand: the next one finds them again', async () => {
-      const casualty = await BlockedReader.start(rig.instance.handle, CASUALTY_SLICE_MILLIS);
+      const casualty = await ring.startCasualty();
       const one = pipes.start();
       const two = pipes.start();
       const first = casualty.waitFor(one.reference);
       await untilTrue(() => rings.holder(0) === casualty.slot, first);
-      const second = await untilAsleep(0, () => reader(0).waitFor(two.reference));
+      const second = await untilAsleep(0, two);
       const taken = injection.hold('ringTaken', { owner: casualty.slot, times: 1 });
       one.finish();
       await taken.arrived();
@@ -260,11 +232,11 @@ for (const ioUringMemory of ['own', 'mapped'] as const) {
       const { aio } = rig.backend;
       await aio.waits.until(() => aio.waitForReference(one.reference));
       assertOver(one, two);
-      await untilBackends(rig.instance, 1 + readers.length);
+      await untilBackends(rig.instance, 1 + READERS);
     });
 
     it('a waiter that dies after it was woken, before it took the lock: others go on', async () => {
-      const casualty = await BlockedReader.start(rig.instance.handle, CASUALTY_SLICE_MILLIS);
+      const casualty = await ring.startCasualty();
       const reads = [pipes.start(), pipes.start(), pipes.start()] as const;
       const first = reader(0).waitFor(reads[0].reference);
       await untilHolder(0, first);
@@ -272,7 +244,7 @@ for (const ioUringMemory of ['own', 'mapped'] as const) {
       void casualty.waitFor(reads[1].reference);
       await missed.arrived();
       injection.disarm('ringLockMissed');
-      const third = await untilAsleep(1, () => reader(1).waitFor(reads[2].reference));
+      const third = await untilAsleep(1, reads[2]);
       reads[0].finish();
       await first;
       await casualty.terminate();
@@ -282,7 +254,7 @@ for (const ioUringMemory of ['own', 'mapped'] as const) {
       const { aio } = rig.backend;
       await aio.waits.until(() => aio.waitForReference(reads[1].reference));
       assertOver(...reads);
-      await untilBackends(rig.instance, 1 + readers.length);
+      await untilBackends(rig.instance, 1 + READERS);
     });
 
     it('D-84: with more completions than are taken at once, each handle gets its own result', async () => {

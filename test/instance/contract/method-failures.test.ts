@@ -3,15 +3,18 @@ import assert from 'node:assert/strict';
 import { constants } from 'node:os';
 import { describe, it } from 'node:test';
 import { InjectionPoints } from '../../../src/aio/injection-points.js';
+import { Ring } from '../../../src/aio/method/io-uring/ring.js';
 import { REAP_BATCH_SIZE } from '../../../src/aio/method/io-uring/reaper.js';
+import { HandleState } from '../../../src/aio/states.js';
 import { AioReturn } from '../../../src/aio/result.js';
 import { Backend } from '../../../src/instance/backend.js';
 import { createSharedState, releaseSharedState } from '../../../src/instance/instance.js';
 import { supportedMethods } from '../../../src/instance/methods.js';
 import { PENDING } from '../../../src/shmem/wait.js';
-import { Injection } from '../../../testing/injection.js';
+import { BlockReads } from '../../../testing/block-reads.js';
+import { holdIo, Injection } from '../../../testing/injection.js';
 import { withRig } from '../../../testing/instances.js';
-import { theAddon } from '../../../testing/native-ring.js';
+import { answerEnter } from '../../../testing/kernel-answers.js';
 import { PipeReads, type PipeRead } from '../../../testing/pipe-reads.js';
 import { RawReads } from '../../../testing/raw-reads.js';
 import { DataDirectory } from '../../../testing/relations.js';
@@ -47,22 +50,6 @@ describe('worker', () => {
   });
 });
 
-/** In place of the kernel, once for each of the answers; this thread only. */
-function answerEnter(answers: number[], only: (submit: number, waitFor: number) => boolean): () => number {
-  const addon = theAddon();
-  const original = addon.ringEnter.bind(addon);
-  let refused = 0;
-  addon.ringEnter = (ring, submit, waitFor, millis) => {
-    if (answers.length === 0 || !only(submit, waitFor)) return original(ring, submit, waitFor, millis);
-    refused++;
-    return answers.shift() ?? 0;
-  };
-  return () => {
-    addon.ringEnter = original;
-    return refused;
-  };
-}
-
 describe('io_uring', { skip: missing }, () => {
   it('D-82: interrupted system calls are made again', async () => {
     await withRig({ ioMethod: 'io_uring', ioMaxConcurrency: 8 }, ({ backend, data }) => {
@@ -90,6 +77,35 @@ describe('io_uring', { skip: missing }, () => {
       raw.close();
     });
   });
+
+  for (const answer of ['EAGAIN', 'ECANCELED', 'EINTR'] as const) {
+    it(`D-82: a read that the kernel gives back with ${answer} is carried out by who takes it, and is no error`, async (t) => {
+      const injection = new Injection();
+      const options = { ioMethod: 'io_uring', ioMaxConcurrency: 8, injection: injection.url } as const;
+      await withRig(options, async (rig) => {
+        const [a, b] = [await rig.attach(), await rig.attach()];
+        const locator = rig.data.write(100, 8);
+        const issuer = new BlockReads(a, rig.data.path, locator);
+        const other = new BlockReads(b, rig.data.path, locator);
+        const hold = holdIo(injection, a, 'beforeSharedCompletion');
+        const op = issuer.start(2, 3);
+        const io = a.aio.thread.table.handle(op.ioHandle);
+        const { reads, readBytes, ioErrors } = rig.backend.counters();
+        hold.release();
+        const taken = t.mock.method(Ring.prototype, 'completedResult', () => -constants.errno[answer]);
+        await other.read(2, 3); // a does not look meanwhile
+        assert.equal(taken.mock.callCount(), 1);
+        taken.mock.restore();
+        assert.deepEqual([io.state, io.executor], [HandleState.COMPLETED_SHARED, b.number]);
+        const now = rig.backend.counters();
+        assert.deepEqual(
+          [now.reads - reads, now.readBytes - readBytes, now.ioErrors - ioErrors],
+          [1, 3 * 8192, 0],
+        );
+        await issuer.finish(op);
+      });
+    });
+  }
 
   for (const what of ['a submission', 'a wait'] as const) {
     it(`D-82: ${what} that the kernel refuses otherwise ends the instance, with the errno, for everybody`, async () => {

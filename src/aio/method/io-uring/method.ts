@@ -128,7 +128,7 @@ export class IoUringMethod implements IoMethodOps {
     const write = operation === Operation.WRITEV;
     const base = this.#native.addresses[io.memory] as number;
     const pieces = io.iovCount;
-    if (pieces === 1) {
+    if (pieces === 1 && !ring.vectorsOnly) {
       const one = write ? RingOperation.WRITE : RingOperation.READ;
       ring.push(one, io.fd, io.offset, base + io.iovOffset(0), io.iovLength(0), 0, io.index, tag, punt);
     } else {
@@ -180,8 +180,9 @@ export class IoUringMethod implements IoMethodOps {
       return false;
     }
     if (result !== 0 && result !== -EAGAIN && result !== -EBUSY) this.#reaper.crash('a submission', result);
-    this.#reaper.reapOnly(ring.index);
-    if (!ring.hasCompletions) ring.wait(RETRY_MILLIS);
+    if (ring.hasCompletions)
+      this.#reaper.reapOnly(ring.index); // that may be what it was short of
+    else ring.wait(RETRY_MILLIS);
     return true;
   }
 

@@ -26,6 +26,8 @@ export class Ring {
   /** The addon's number. */
   readonly number: number;
   readonly fd: number;
+  /** READV and WRITEV serve for single pieces, too. */
+  readonly vectorsOnly: boolean;
   readonly #addon: NativeAddon;
   readonly #sqes: Int32Array;
   readonly #sqesStart: number;
@@ -45,6 +47,7 @@ export class Ring {
     this.#addon = addon;
     this.index = index;
     this.number = rings.number(index);
+    this.vectorsOnly = rings.hasVectorsOnly(index);
     this.fd = described(RingOut.FD);
     let start = 0;
     if (rings.isMapped(index)) {

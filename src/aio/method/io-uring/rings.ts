@@ -40,7 +40,7 @@ import type { Slots } from '../../../shmem/slots.js';
 
 const RingLayout = declareLayout(
   'Ring',
-  { lock: 1, waiters: CONDITION_WORDS_MAX, number: 1, mapped: 1, described: RingOut.WORDS },
+  { lock: 1, waiters: CONDITION_WORDS_MAX, number: 1, mapped: 1, vectorsOnly: 1, described: RingOut.WORDS },
   CACHE_LINE_WORDS,
 );
 const AT = RingLayout.at;
@@ -106,10 +106,11 @@ export class Rings {
     return this.region.queues + ring * this.region.queueWords;
   }
 
-  describe(ring: number, number: number, mapped: boolean, described: Int32Array): void {
+  describe(ring: number, number: number, mapped: boolean, vectorsOnly: boolean, described: Int32Array): void {
     const { words } = this.slots;
     words.set(this.#base(ring) + AT.number, number);
     words.set(this.#base(ring) + AT.mapped, mapped ? 1 : 0);
+    words.set(this.#base(ring) + AT.vectorsOnly, vectorsOnly ? 1 : 0);
     for (let word = 0; word < RingOut.WORDS; word++)
       words.set(this.#base(ring) + AT.described + word, described[word] as number);
   }
@@ -127,6 +128,11 @@ export class Rings {
   /** Whether the ring lies in memory of the kernel's. */
   isMapped(ring: number): boolean {
     return this.slots.words.get(this.#base(ring) + AT.mapped) !== 0;
+  }
+
+  /** Whether READ or WRITE is missing or not permitted, so that READV and WRITEV serve for all. */
+  hasVectorsOnly(ring: number): boolean {
+    return this.slots.words.get(this.#base(ring) + AT.vectorsOnly) !== 0;
   }
 
   /** One of the words that `RingOut` names. */

@@ -6,12 +6,14 @@ import type { ResolvedSettings } from '../../../base/settings.js';
 import { describeSetupFailure, setupNeed } from '../../../native/io-uring-refusal.js';
 import { RingOut, type NativeAddon } from '../../../native/addon.js';
 import type { Registration } from '../../../native/registered-memories.js';
-import { Ring } from './ring.js';
+import { Ring, RingOperation } from './ring.js';
 import type { Rings } from './rings.js';
 
 const { EINVAL, EOVERFLOW } = constants.errno;
 const MAPPED = -1;
 const QUIET_MILLIS = 5;
+/** As many as the addon tells of. */
+const OPERATIONS = 64;
 
 /** All rings, or an error that says why not; then the caller closes those that there are. */
 export function setUpRings(rings: Rings, native: Registration, settings: ResolvedSettings): void {
@@ -48,8 +50,18 @@ function setUpRing(rings: Rings, ring: number, { addon, control }: Registration,
         queueWords * 4,
         out,
       );
-  if (number >= 0) rings.describe(ring, number, mapped, out);
+  if (number < 0) return number;
+  // The kernel is the same for all.
+  const vectorsOnly = ring === 0 ? lacksPlainReads(addon, number) : rings.hasVectorsOnly(0);
+  rings.describe(ring, number, mapped, vectorsOnly, out);
   return number;
+}
+
+/** Whether READ or WRITE is missing or not permitted. A kernel that does not tell has neither. */
+function lacksPlainReads(addon: NativeAddon, number: number): boolean {
+  const has = new Uint8Array(OPERATIONS);
+  addon.ringProbe(number, has);
+  return has[RingOperation.READ] !== 1 || has[RingOperation.WRITE] !== 1;
 }
 
 /**
