@@ -118,14 +118,11 @@ export class BackendWrites {
 
   /**
    * PostgreSQL's CheckPointBuffers: when this resolves, every page that was dirty when it was called is on disk. Errors as
-   * of `flushAllBuffers` and `processSyncRequests`, both of which are tried.
+   * of `flushAllBuffers` and, when that has written all, of `processSyncRequests`.
    */
   async checkpointBuffers(options: CheckpointOptions = {}): Promise<void> {
-    try {
-      await this.flushAllBuffers(options);
-    } finally {
-      await this.processSyncRequests();
-    }
+    await this.flushAllBuffers(options);
+    await this.processSyncRequests();
   }
 
   /**

@@ -4,17 +4,20 @@
  */
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { cpSync, mkdirSync, mkdtempSync, renameSync, rmSync } from 'node:fs';
+import { cpSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { constants, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, it } from 'node:test';
+import { TargetId } from '../../src/aio/ids.js';
 import type { WalSettings } from '../../src/base/settings.js';
 import { createInstance, type Instance } from '../../src/instance/instance.js';
+import { initPage } from '../../src/page/init-page.js';
 import { Injection } from '../../testing/injection.js';
 import { forEachMethod } from '../../testing/instances.js';
 import { walMessages } from '../../testing/wal-records.js';
 
 const MB = 1 << 20;
+const RELATION = 16384;
 const { EIO, EROFS } = constants.errno;
 
 forEachMethod((ioMethod) => {
@@ -137,6 +140,83 @@ forEachMethod((ioMethod) => {
       assert.deepEqual(lengths(data), [1, 1, 2]);
     });
   }
+
+  /** An instance with one changed page, whose change is durable in the WAL. */
+  async function withPage(
+    dataDirectory: string,
+  ): Promise<{ instance: Instance; change: (value: number) => Promise<number> }> {
+    const instance = await open(dataDirectory);
+    const { backend } = instance;
+    const relation = backend.openRelation(dataDirectory, { database: 1, relation: RELATION });
+    relation.create(0);
+    for (const buffer of await backend.writes.extendRelation(relation, 1)) buffer.release();
+    const change = async (value: number): Promise<number> => {
+      const buffer = await backend.readBlock(relation, 0);
+      const lsn = await backend.wal.change(buffer, (page) => {
+        if (value === 1) initPage(page, 8);
+        page[8190] = value;
+      });
+      buffer.release();
+      await backend.wal.flush(lsn);
+      return lsn;
+    };
+    await change(1);
+    return { instance, change };
+  }
+
+  const valueOnDisk = (dataDirectory: string): number | undefined =>
+    readFileSync(join(dataDirectory, 'base', '1', String(RELATION)))[8190];
+
+  it('a page that cannot be written fails the checkpoint, not the commits; the next checkpoint makes up for it', async () => {
+    const data = fresh();
+    const { instance, change } = await withPage(data);
+    const { wal } = instance.backend;
+    await wal.checkpoint();
+    await change(2);
+    injection.answer(-EIO, { relation: RELATION });
+    const pageRefused = { code: 'ERR_PGAIO_WRITE_EIO', path: `base/1/${RELATION}` };
+    await assert.rejects(wal.checkpoint(), pageRefused);
+    await assert.rejects(wal.checkpoint(), pageRefused);
+    injection.disarm('beforeSharedCompletion');
+    await change(3);
+    await wal.checkpoint();
+    assert.equal(valueOnDisk(data), 3);
+    await instance.close();
+  });
+
+  it('a file whose fsync failed fails every checkpoint; commits go on, and are there after the next recovery', async () => {
+    const data = fresh();
+    const { instance, change } = await withPage(data);
+    const { wal } = instance.backend;
+    const { aio } = instance.backend;
+    const startFsync = aio.startFsync.bind(aio);
+    aio.startFsync = (io, fd) => {
+      if (io.target === TargetId.SMGR) injection.answer(-EIO, { times: 1, relation: RELATION });
+      startFsync(io, fd);
+    };
+    await assert.rejects(wal.checkpoint(), { code: 'ERR_PGAIO_SYNC_EIO' });
+    Reflect.deleteProperty(aio, 'startFsync');
+    const control = readFileSync(join(data, 'global', 'pg_control'));
+    await change(2);
+    await assert.rejects(wal.checkpoint(), { code: 'ERR_PGAIO_SYNC_EIO' });
+    assert.deepEqual(
+      readFileSync(join(data, 'global', 'pg_control')),
+      control,
+      'the checkpoint before holds',
+    );
+    await change(3);
+    await assert.rejects(instance.close(), { code: 'ERR_PGAIO_SYNC_EIO' });
+    // What the disk may have been left with.
+    writeFileSync(join(data, 'base', '1', String(RELATION)), Buffer.alloc(8192, 0xee));
+    const next = await open(data);
+    assert.equal(next.recovery?.wasNeeded, true);
+    const relation = next.backend.openRelation(data, { database: 1, relation: RELATION });
+    const buffer = await next.backend.readBlock(relation, 0);
+    assert.equal(buffer.page[8190], 3);
+    buffer.release();
+    await next.close();
+    assert.equal(valueOnDisk(data), 3);
+  });
 
   it('an fsync that was never begun, because its thread ended, is no failure', async () => {
     const data = fresh();
