@@ -144,7 +144,7 @@ describe('WAL of PostgreSQL 18', { skip: embeddedPostgresMissing() ?? false }, (
   it('is described in the same words, where it is described', () => {
     const kinds = new Set<string>();
     inspected.forEach(({ resource_manager: manager, record_type: type, description }, index) => {
-      if (!['XLOG', 'Transaction', 'LogicalMessage'].includes(manager)) return;
+      if (!['XLOG', 'Transaction', 'Storage', 'LogicalMessage'].includes(manager)) return;
       if (type === 'INVALIDATION') return; // of which only the name is printed
       kinds.add(`${manager}/${type}`);
       assert.equal(found[index]?.description, asPgWaldump(description ?? ''), `${manager}/${type}`);
@@ -155,6 +155,7 @@ describe('WAL of PostgreSQL 18', { skip: embeddedPostgresMissing() ?? false }, (
       'XLOG/RESTORE_POINT',
       'Transaction/COMMIT',
       'Transaction/ABORT',
+      'Storage/CREATE',
       'LogicalMessage/MESSAGE',
     ]) {
       assert.ok(kinds.has(kind), `${kind} is not among ${[...kinds].join(', ')}`);
@@ -238,7 +239,10 @@ describe('WAL of PostgreSQL 15', { skip: missing }, () => {
   /** Our lines have no blanks at their ends, and of most resource managers only the name of the operation. */
   function withoutOthersDescriptions(line: string): string {
     const tidy = line.replaceAll(' ,', ',').trimEnd();
-    if (/^rmgr: (XLOG|LogicalMessage)/.test(tidy) || /^rmgr: Transaction.*desc: (COMMIT|ABORT)/.test(tidy))
+    if (
+      /^rmgr: (XLOG|Storage|LogicalMessage)/.test(tidy) ||
+      /^rmgr: Transaction.*desc: (COMMIT|ABORT)/.test(tidy)
+    )
       return tidy;
     return tidy.replace(/(desc: [A-Z_+]+).*?((, blkref #0.*)?)$/, '$1$2');
   }

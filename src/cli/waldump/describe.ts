@@ -1,6 +1,6 @@
 /**
  * What a record says, in the words of `pg_waldump` (`rm_desc`): for the resource managers XLOG, Transaction (commits
- * and aborts) and LogicalMessage. Of all others there is the name of the operation only. Times are UTC.
+ * and aborts), Storage and LogicalMessage. Of all others there is the name of the operation only. Times are UTC.
  */
 import { relationPath, Fork } from '../../smgr/relation.js';
 import { formatLsn } from '../../wal/lsn.js';
@@ -22,8 +22,19 @@ type Describer = (fields: Fields, name: string, record: WalRecord, majorVersion:
 const DESCRIBERS: ReadonlyMap<number, Describer> = new Map<number, Describer>([
   [ResourceManager.XLOG, xlog],
   [ResourceManager.TRANSACTION, transaction],
+  [ResourceManager.STORAGE, storage],
   [ResourceManager.LOGICAL_MESSAGE, logicalMessage],
 ]);
+
+/** `smgr_desc`. */
+function storage(fields: Fields, name: string, _record: WalRecord, majorVersion: number): string {
+  if (name !== 'TRUNCATE') {
+    const [tablespace, database, number, fork] = [fields.u32(), fields.u32(), fields.u32(), fields.u32()];
+    return pathOf(tablespace, database, number, fork, majorVersion);
+  }
+  const blocks = fields.u32();
+  return `${relation(fields, majorVersion)} to ${blocks} blocks flags ${fields.u32()}`;
+}
 
 // --- XLOG ------------------------------------------------------------------------------------------
 
@@ -153,10 +164,19 @@ function commitOrAbort(fields: Fields, name: string, record: WalRecord, majorVer
   return prepared + parts.join('; ');
 }
 
-/** The catalog version in the path of a tablespace's files is not to be had from WAL. */
 function relation(fields: Fields, majorVersion: number): string {
-  const [tablespace, database, number] = [fields.u32(), fields.u32(), fields.u32()];
-  return relationPath({ tablespace, database, relation: number }, Fork.MAIN, `PG_${majorVersion}_*`);
+  return pathOf(fields.u32(), fields.u32(), fields.u32(), Fork.MAIN, majorVersion);
+}
+
+/** The catalog version in the path of a tablespace's files is not to be had from WAL. */
+function pathOf(
+  tablespace: number,
+  database: number,
+  number: number,
+  fork: number,
+  majorVersion: number,
+): string {
+  return relationPath({ tablespace, database, relation: number }, fork as Fork, `PG_${majorVersion}_*`);
 }
 
 function droppedStats(fields: Fields, majorVersion: number): string {

@@ -24,7 +24,7 @@ Examples:
   pgaio waldump --stats=record --end 0/5000000 /srv/pg/data/pg_wal  counts and sizes
 
 WAL of PostgreSQL 15 to 18 is read, up to the first record that is not right; where that is, and why, is said on
-standard error. WAL in use always ends so. Contents are described for XLOG, Transaction and LogicalMessage; for
+standard error. WAL in use always ends so. Contents are described for XLOG, Transaction, Storage and LogicalMessage; for
 other resource managers the operation is named. Without --start, reading begins with the first segment of the
 latest timeline. Resource managers: ${RESOURCE_MANAGERS.join(', ')}, custom128 to custom255.
 
