@@ -71,6 +71,13 @@ export const hooks: InjectionHooks = {
   ringTaken: (_, slot, count) => {
     if (count > 0) visitAs('ringTaken', null, slot, ANY);
   },
+  ringUnlocked: (_, slot, count) => {
+    if (count > 0) visitAs('ringUnlocked', null, slot, ANY);
+  },
+  ringWoken: (_, slot, woken) => {
+    if (woken) visitAs('ringWoken', null, slot, ANY);
+  },
+  ownerBeforeEnter: (ring) => void visitAs('ownerBeforeEnter', null, ring, ANY),
 };
 
 /** What was read beyond `from` bytes must not be there by chance. */

@@ -18,6 +18,9 @@ export const points = [
   'ringWaiterMarked',
   'ringLockMissed',
   'ringTaken',
+  'ringUnlocked',
+  'ringWoken',
+  'ownerBeforeEnter',
 ] as const;
 export type Point = (typeof points)[number];
 

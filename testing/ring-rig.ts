@@ -12,8 +12,11 @@ import { PipeReads, type PipeRead } from './pipe-reads.js';
 import { untilTrue } from './turns.js';
 
 export const READERS = 3;
-/** For a waiter that is to be terminated: nothing ends a thread that sleeps in the kernel. */
-export const CASUALTY_SLICE_MILLIS = 50;
+/**
+ * For a waiter that is to be terminated in the kernel, where nothing ends it before its slice is over. It must not
+ * be over before it is terminated: the lock would go to another.
+ */
+export const KERNEL_SLICE_MILLIS = 500;
 
 export class RingRig {
   readonly rig: Rig;
@@ -49,8 +52,9 @@ export class RingRig {
     return this.#readers[at] as BlockedReader;
   }
 
-  startCasualty(): Promise<BlockedReader> {
-    return BlockedReader.start(this.rig.instance.handle, CASUALTY_SLICE_MILLIS);
+  /** One to be terminated, where it is held at a point unless it has slices. */
+  startCasualty(sliceMillis?: number): Promise<BlockedReader> {
+    return BlockedReader.start(this.rig.instance.handle, sliceMillis);
   }
 
   /** The owner takes its result, without waiting for anything: somebody else completed it. */

@@ -45,6 +45,8 @@ export interface StormResult {
   /** Backends that were given back. */
   backendsLost: number;
   workersLost: number;
+  /** Threads that were killed, wherever they were. */
+  killed: number;
   /** Why instances crashed. */
   crashes: string[];
   /** What went wrong; empty when nothing did. */
@@ -66,7 +68,14 @@ export async function storm(options: StormOptions): Promise<StormResult> {
     locator: data.write(700 + at, blocks),
     blocks,
   }));
-  const result: StormResult = { blocks: 0, backendsLost: 0, workersLost: 0, crashes: [], problems: [] };
+  const result: StormResult = {
+    blocks: 0,
+    backendsLost: 0,
+    workersLost: 0,
+    killed: 0,
+    crashes: [],
+    problems: [],
+  };
   const left = { rounds: options.rounds };
   while (left.rounds > 0 && result.problems.length === 0) {
     await new Storm(options, random, { dataDirectory: data.path, relations }, result).run(left);
@@ -167,6 +176,7 @@ class Storm {
     if (!early) await Promise.race([attached, ended]);
     // eslint-disable-next-line no-restricted-globals -- a thread is to die at any moment, which the seed draws
     await new Promise((resolve) => setTimeout(resolve, millis + (early ? KILL_WITHIN_MILLIS * 3 : 0)));
+    this.#result.killed++;
     await thread.terminate();
   }
 

@@ -25,7 +25,16 @@ export interface InjectionHooks {
   ringLockMissed?(ring: number, slot: number): void;
   /** In the holder of a ring's completion lock, after it took completions and before it gives them back. */
   ringTaken?(ring: number, slot: number, count: number): void;
-  /** In the issuer, between winning a staged I/O and handing it to the method. */
+  /** In who was that, after it unlocked and woke another, with the callbacks of what it took still to run. */
+  ringUnlocked?(ring: number, slot: number, count: number): void;
+  /** In a waiter that missed the lock, after it slept on its latch and before it looks; `woken`: not by the time. */
+  ringWoken?(ring: number, slot: number, woken: boolean): void;
+  /** In a ring's owner, between making entries visible and the system call that has the kernel take them. */
+  ownerBeforeEnter?(ring: number): void;
+  /**
+   * In the issuer, in the method, before it tries to become the executor of an I/O that it staged: a waiter that
+   * takes the I/O over meanwhile wins.
+   */
   beforeSubmit?(io: IoHandle): void;
 }
 

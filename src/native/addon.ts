@@ -90,7 +90,7 @@ export const Limit = { OPEN_FILES: 7, LOCKED_MEMORY: 8 } as const;
 /** Advice of posix_fadvise(2). */
 export const FileAdvice = { WILL_NEED: 3 } as const;
 /** Advice of madvise(2). */
-export const Advice = { NO_FORK: 10, HUGE_PAGES: 14 } as const;
+export const Advice = { NO_FORK: 10 } as const;
 
 /** Set to anything: behave as if the addon were not there. For tests, and to find out whether it is to blame. */
 export const NO_ADDON_VARIABLE = 'PGAIO_NO_ADDON';

@@ -12,7 +12,7 @@ import type { BlockedReader } from '../../testing/blocked-reader.js';
 import type { Injection } from '../../testing/injection.js';
 import type { Rig } from '../../testing/instances.js';
 import type { PipeRead, PipeReads } from '../../testing/pipe-reads.js';
-import { READERS, RingRig } from '../../testing/ring-rig.js';
+import { KERNEL_SLICE_MILLIS, READERS, RingRig } from '../../testing/ring-rig.js';
 import { untilBackends, untilTrue } from '../../testing/turns.js';
 
 const missing = supportedMethods().includes('io_uring') ? false : 'io_uring is not available here';
@@ -200,7 +200,7 @@ for (const ioUringMemory of ['own', 'mapped'] as const) {
     });
 
     it('a holder that dies in the kernel: the lock is freed, and who slept goes on', async () => {
-      const casualty = await ring.startCasualty();
+      const casualty = await ring.startCasualty(KERNEL_SLICE_MILLIS);
       const one = pipes.start();
       const two = pipes.start();
       const first = casualty.waitFor(one.reference);

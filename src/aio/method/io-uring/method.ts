@@ -161,6 +161,7 @@ export class IoUringMethod implements IoMethodOps {
     const ring = this.#ring;
     const tail = ring.completionTail;
     ring.publish();
+    this.#thread.injection?.hooks.ownerBeforeEnter?.(ring.index);
     for (let left = this.#submittedCount; left > 0;) {
       const result = ring.submit(left);
       if (result > 0) left -= result;

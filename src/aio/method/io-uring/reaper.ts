@@ -100,7 +100,9 @@ export class Reaper {
     try {
       injection?.hooks.ringLockMissed?.(index, slot);
       if (!stillRuns(io, generation)) return true;
-      return latch.sleep(seen, millis);
+      const woken = latch.sleep(seen, millis);
+      injection?.hooks.ringWoken?.(index, slot, woken);
+      return woken;
     } finally {
       rings.unmark(index, slot);
       if (!stillRuns(io, generation)) rings.passOn(index, slot);
@@ -141,8 +143,9 @@ export class Reaper {
    */
   #takeAndUnlock(ring: Ring): void {
     const { slot, table, injection } = this.#thread;
+    let count: number;
     try {
-      const count = ring.available(REAP_BATCH_SIZE);
+      count = ring.available(REAP_BATCH_SIZE);
       for (let at = 0; at < count; at++) {
         const index = ring.completedIndex(at);
         const generation = ring.completedTag(at) >>> PROBE_BITS;
@@ -159,6 +162,7 @@ export class Reaper {
     } finally {
       this.#rings.unlock(ring.index, slot);
     }
+    injection?.hooks.ringUnlocked?.(ring.index, slot, count);
   }
 
   /** The callbacks of what was taken, without the lock. */
