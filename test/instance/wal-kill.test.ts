@@ -1,6 +1,6 @@
 /**
  * Programs that commit are killed (SIGKILL) at random points, again and again over the same data directory. What they
- * had said was durable is there, once and whole; what they had not is there whole, or not at all; and the same of programs that change pages. 36 kills in all;
+ * had said was durable is there, once and whole; what they had not is there whole, or not at all; and the same of programs that change pages. 27 kills in all;
  * PGAIO_STRESS_ROUNDS multiplies them, PGAIO_STRESS_SEED repeats what is drawn (not where the kill strikes).
  */
 import assert from 'node:assert/strict';
@@ -26,7 +26,7 @@ const programs = {
   committer: fileURLToPath(new URL('../../testing/wal-committer-main.js', import.meta.url)),
   changer: fileURLToPath(new URL('../../testing/wal-changer-main.js', import.meta.url)),
 };
-const kills = 4 * Number(process.env['PGAIO_STRESS_ROUNDS'] ?? 1);
+const kills = 3 * Number(process.env['PGAIO_STRESS_ROUNDS'] ?? 1);
 const seed = Number(process.env['PGAIO_STRESS_SEED'] ?? Math.floor(Math.random() * 2 ** 31));
 const SEGMENT_SIZE = 2 ** 20;
 

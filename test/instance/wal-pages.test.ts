@@ -316,7 +316,7 @@ forEachMethod((ioMethod) => {
       }
     };
     const checkpoints = async (): Promise<void> => {
-      for (let round = 0; round < 6; round++) {
+      for (let round = 0; round < 3; round++) {
         await backend.wal.checkpoint();
         crashes.push(crash(data));
       }

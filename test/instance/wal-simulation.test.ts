@@ -19,7 +19,7 @@ import { describe, it } from 'node:test';
 import { simulateWal } from '../../testing/wal-simulation.js';
 
 const given = process.env['PGAIO_STRESS_SEED'];
-const rounds = given === undefined ? 400 * Number(process.env['PGAIO_STRESS_ROUNDS'] ?? 1) : 1;
+const rounds = given === undefined ? 300 * Number(process.env['PGAIO_STRESS_ROUNDS'] ?? 1) : 1;
 const firstSeed = Number(given ?? Math.floor(Math.random() * 2 ** 31));
 
 describe('the WAL on a simulated disk', () => {
