@@ -1,5 +1,6 @@
 // `npm run test:node -- MAJOR... [PATTERN...]`: the tests with other Node versions, 22 and 24 unless told. What is
-// compiled stays as it is, the native addon included: one build must serve every version.
+// compiled stays as it is, the native addon included: one build must serve every version. It ends with the first version
+// that fails, so that what failed there is the last to be read.
 import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
@@ -19,17 +20,17 @@ const patterns = words.filter((word) => !isMajor(word));
 
 await setup();
 const files = testFiles(patterns);
-const verdicts = [];
 for (const major of majors) {
   const node = await installNode(major);
   const version = spawnSync(node, ['--version'], { encoding: 'utf8' }).stdout?.trim();
   if (!version?.startsWith(`v${major}.`)) giveUp(`${node} does not run here`);
   say(`the tests with Node ${version}`);
   const passed = await runTests(files, { node });
-  verdicts.push(`Node ${version}: ${passed ? 'passed' : 'FAILED'}`);
-  if (!passed) process.exitCode = 1;
+  say(`Node ${version}: ${passed ? 'passed' : 'FAILED'}`);
+  if (passed) continue;
+  process.exitCode = 1;
+  break;
 }
-for (const verdict of verdicts) say(verdict);
 
 /** The program's path, after installing the newest version of that major below .cache. */
 async function installNode(major) {
