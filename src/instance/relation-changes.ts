@@ -88,7 +88,10 @@ function inTurn<T>(first: Step<unknown>, second: Step<T>): Step<T> {
   };
 }
 
-/** Step: returns how many files were removed. Nobody need synchronize them any more. */
+/**
+ * Step: returns how many files were removed. Nobody need synchronize them any more, and nobody tries to when they are gone: the
+ * requests go first. Should the files stay, because this fails or the thread ends, they lack the buffers already.
+ */
 export function removing(
   buffers: BufferManager,
   relation: SmgrRelation,
@@ -100,9 +103,8 @@ export function removing(
   return inTurn(
     droppingFirst(buffers, relation, Fork.MAIN, ranges, () => true),
     loggingFirst(log?.(relation, 'all', 0) ?? null, () => {
-      const removed = relation.unlink();
       for (const fork of forks) requests.forget(relation.directoryNumber, relation.locator, fork);
-      return removed;
+      return relation.unlink();
     }),
   );
 }

@@ -1,10 +1,10 @@
 /**
  * Threads change pages of one relation through a pool that is too small for it, flush, take checkpoints and extend, while the
- * background writer cleans; some are ended at any moment. In the end every page is in its file, verifies, and has
- * each change once. PGAIO_STRESS_SEED repeats what is drawn, PGAIO_STRESS_ROUNDS makes it longer.
+ * background writer cleans; and of a relation of their own, which they also cut, remove and make again. Some are ended at any
+ * moment. In the end every page is in its file, verifies, and has each change once. PGAIO_STRESS_SEED repeats what is drawn, PGAIO_STRESS_ROUNDS makes it longer.
  */
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { it } from 'node:test';
 import { Worker } from 'node:worker_threads';
 import type { IoMethodName } from '../../src/base/settings.js';
@@ -13,19 +13,27 @@ import { isFine, pageVerdict } from '../../src/page/page-verdict.js';
 import { forEachMethod } from '../../testing/instances.js';
 import { seededRandom, type Random } from '../../testing/random.js';
 import { DataDirectory } from '../../testing/relations.js';
-import { countAt, STRESS_BLOCKS, STRESS_LANES } from '../../testing/write-stress.js';
+import { countAt, hasFailedSync, STRESS_BLOCKS, STRESS_LANES } from '../../testing/write-stress.js';
+import { judgeScratch, type ScratchReport } from '../../testing/write-stress-scratch.js';
 import type { WriteStressInput } from '../../testing/write-stress-thread.js';
 
 const deaths = 8 * Number(process.env['PGAIO_STRESS_ROUNDS'] ?? 1);
 const seed = Number(process.env['PGAIO_STRESS_SEED'] ?? Math.floor(Math.random() * 2 ** 31));
 const program = new URL('../../testing/write-stress-thread.js', import.meta.url);
 const RELATION = 1;
+const FSYNC_DIED = /^(failing an fsync whose executor died|could not sync file .*: EIO)/;
+const FIRST_SCRATCH = 1000;
 
 class Stress {
   readonly data = new DataDirectory();
   readonly counts = new Int32Array(new SharedArrayBuffer(STRESS_BLOCKS * STRESS_LANES * 4));
   /** By lane: threads that were ended, each of which may have made one change more than it could say. */
   readonly ended = new Array<number>(STRESS_LANES).fill(0);
+  /** What the last thread of each lane says of its own relation. */
+  readonly reports: ScratchReport[] = [];
+  /** Another error than a crash of the instance. */
+  failure: Error | null = null;
+  #scratches = 0;
   readonly #before: number;
   readonly #instance: Instance;
   readonly #random: Random;
@@ -55,6 +63,7 @@ class Stress {
       handle: this.#instance.handle,
       dataDirectory: this.data.path,
       relation: RELATION,
+      scratch: FIRST_SCRATCH + this.#scratches++,
       lane,
       seed: this.#random.bits(),
       counts: this.counts,
@@ -68,14 +77,21 @@ class Stress {
     const threads: { readonly thread: Worker; readonly ended: Promise<unknown> }[] = [];
     const start = (lane: number): void => {
       const thread = this.#start(lane);
-      thread.on('error', (error) => (crash ??= error));
+      thread.on('error', (error: NodeJS.ErrnoException) => {
+        if (error.code === 'ERR_PGAIO_INSTANCE_CRASHED') crash ??= error;
+        else this.failure ??= error;
+      });
+      thread.on('message', (message: number | ScratchReport) => {
+        if (typeof message === 'object') this.reports.push(message);
+      });
       threads[lane] = { thread, ended: new Promise((resolve) => thread.once('exit', resolve)) };
     };
     for (let lane = 0; lane < STRESS_LANES; lane++) start(lane);
-    for (let death = 0; death < deaths && crash === null; death++) {
+    const isOver = (): boolean => crash !== null || this.failure !== null;
+    for (let death = 0; death < deaths && !isOver(); death++) {
       const lane = this.#random.below(STRESS_LANES);
       const { thread, ended } = threads[lane] as (typeof threads)[number];
-      for (let message = 1 + this.#random.below(6); message > 0 && crash === null; message--)
+      for (let message = 1 + this.#random.below(6); message > 0 && !isOver(); message--)
         await Promise.race([new Promise((resolve) => thread.once('message', resolve)), ended]);
       await thread.terminate();
       this.ended[lane] = (this.ended[lane] ?? 0) + 1;
@@ -86,13 +102,27 @@ class Stress {
     return crash;
   }
 
+  /** Who was ended may have been about to change, cut or remove its relation; who left by itself says what it has. */
+  #judgeScratches(isWhole: boolean): void {
+    for (let number = FIRST_SCRATCH; number < FIRST_SCRATCH + this.#scratches; number++)
+      if (existsSync(this.data.file(number))) assertFine(readFileSync(this.data.file(number)));
+    if (!isWhole) return;
+    assert.equal(this.reports.length, STRESS_LANES);
+    for (const { relation, values } of this.reports) {
+      if (values === null) assert.ok(!existsSync(this.data.file(relation)));
+      else judgeScratch(this.data.file(relation), values);
+    }
+  }
+
   /** Every page is whole; without a crash, it has every change. */
   judge(isWhole: boolean): void {
+    if (this.failure !== null) throw this.failure;
+    this.#judgeScratches(isWhole);
     const file = readFileSync(this.data.file(RELATION));
     const extra = new Array<number>(STRESS_LANES).fill(0);
+    assertFine(file);
     for (let block = 0; block < file.length / 8192; block++) {
       const page = file.subarray(block * 8192, (block + 1) * 8192);
-      assert.ok(isFine(pageVerdict(page, block), 0), `block ${block}`);
       if (block >= STRESS_BLOCKS) continue;
       for (let lane = 0; lane < STRESS_LANES; lane++) {
         const more = page.readInt32LE(countAt(lane)) - (this.counts[block * STRESS_LANES + lane] as number);
@@ -102,6 +132,13 @@ class Stress {
     }
     for (let lane = 0; lane < STRESS_LANES; lane++)
       assert.ok((extra[lane] as number) <= (this.ended[lane] as number), `lane ${lane}: more than was made`);
+  }
+}
+
+function assertFine(file: Buffer): void {
+  for (let block = 0; block < file.length / 8192; block++) {
+    const page = file.subarray(block * 8192, (block + 1) * 8192);
+    assert.ok(isFine(pageVerdict(page, block), 0), `block ${block}`);
   }
 }
 
@@ -120,13 +157,19 @@ async function stress(ioMethod: IoMethodName): Promise<{ crash: Error | null; ch
   using _ = run.data;
   const crash = await run.run();
   try {
-    await instance.close();
+    if (await hasFailedSync(instance.close()))
+      assert.ok(warnings.some((warning) => FSYNC_DIED.test(warning)));
   } catch (error) {
     if (crash === null) throw error;
   }
   run.judge(crash === null);
+  const expected = [
+    /ended without closing it/,
+    FSYNC_DIED,
+    ...(crash === null ? [] : [/the pgaio instance crashed/]),
+  ];
   assert.deepEqual(
-    warnings.filter((warning) => !/ended without closing it/.test(warning)),
+    warnings.filter((warning) => !expected.some((one) => one.test(warning))),
     [],
   );
   return { crash, changes: run.changes };

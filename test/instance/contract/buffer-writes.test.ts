@@ -300,6 +300,19 @@ forEachMethod((ioMethod) => {
     assert.equal(a.counters().writes, writes);
   });
 
+  it('whose files are gone is not to be synchronized, also when the thread that removes them ends there', async () => {
+    fresh(2);
+    (await changed(1, 0xce)).release();
+    await a.writes.flushRelation(relation);
+    const unlink = relation.unlink.bind(relation);
+    relation.unlink = () => {
+      unlink();
+      throw new Error('ended');
+    };
+    await assert.rejects(a.dropRelation(relation), { message: 'ended' });
+    await b.writes.checkpointBuffers();
+  });
+
   it('a relation is synchronized with all that is dirty of it, and nothing else', async () => {
     fresh(4);
     const other = relation;
