@@ -70,12 +70,16 @@ export class EventLog {
 const usage = 'Usage: node event-log.js DIRECTORY append TOPIC [EVENT ...] | read [TOPIC] [--from LSN]';
 
 async function append(log, topic, events) {
-  // All at once: they share their writes. Each line is printed when that event is durable.
-  const durable = (event) => log.append(topic, JSON.parse(event)).then((end) => console.log(formatLsn(end)));
-  if (events.length > 0) return Promise.all(events.map(durable));
-  const pending = [];
-  for await (const line of createInterface({ input: process.stdin })) pending.push(durable(line));
-  return Promise.all(pending);
+  // They share their writes. A position is printed once it is durable, in the order of the events.
+  let printed = Promise.resolve();
+  const add = (event) => {
+    const appended = log.append(topic, JSON.parse(event));
+    printed = Promise.all([appended, printed]).then(([end]) => console.log(formatLsn(end)));
+    printed.catch(() => undefined); // it is awaited below
+  };
+  if (events.length > 0) events.forEach(add);
+  else for await (const line of createInterface({ input: process.stdin })) add(line);
+  await printed;
 }
 
 async function read(log, topic, from) {
