@@ -34,12 +34,14 @@ async function run(name: string, bench: Bench, wanted?: (name: string) => boolea
 function oneOfAKind(): (name: string) => boolean {
   const kinds = new Set<string>();
   return (name) => {
-    const [kind = ''] = name.split(/[^\w]/);
+    const kind = kindOf(name);
     const isFirst = !kinds.has(kind);
     kinds.add(kind);
     return isFirst;
   };
 }
+
+const kindOf = (name: string): string => name.split(/[^\w]/)[0] ?? '';
 
 function measured(result: ScenarioResult): CaseResult[] {
   return result.cases.filter(({ summary }) => summary !== null);
@@ -75,11 +77,26 @@ describe('on a table of our own', () => {
     assert.deepEqual(largestTable(directory.path), table);
   });
 
-  const fromCache = ['sync-read', 'worker-read', 'uring-read', 'uring-read-128k', 'hits', 'hit-scan'];
-  const fromStorage = ['direct-read', 'direct-read-16', 'cold-read', 'cold-read-128k'];
+  const onClusters = ['verify', 'verify-cold'];
+  for (const scenario of scenarios.filter(({ name }) => !onClusters.includes(name))) {
+    it(`${scenario.name} judges cases that it has`, async () => {
+      const { cases, targets, close } = await scenario.plan(bench);
+      await close?.();
+      const names = new Set(cases.map(({ name }) => name));
+      assert.equal(names.size, cases.length);
+      for (const { text, of, over = [] } of targets)
+        for (const name of [...of, ...over]) assert(names.has(name), `${text}: ${name}`);
+    });
+  }
+
+  // Peers run the same code in all of them.
+  const peers = oneOfAKind();
+  const fromCache = ['sync-read', 'worker-read', 'uring-read', 'hits', 'hit-scan'];
+  const fromStorage = ['direct-read', 'cold-read'];
   for (const name of [...fromCache, ...fromStorage, 'slow-storage']) {
     it(`${name} compares what it reads`, { skip: fromStorage.includes(name) && inMemory }, async (t) => {
-      const result = await run(name, bench, oneOfAKind());
+      const ours = oneOfAKind();
+      const result = await run(name, bench, (one) => (isPeer(one) ? peers(one) : ours(one)));
       if (result.missing !== null) t.skip(result.missing);
       for (const one of measured(result)) {
         assert(opsOf(one) > 0, one.name);
@@ -88,14 +105,14 @@ describe('on a table of our own', () => {
     });
   }
 
-  for (const name of ['wal-group', 'wal-pipeline', 'wal-latency']) {
+  const commits = {
+    'wal-group': /^(sync|worker), in 1 thread$|^io_uring, in 2 threads$/,
+    'wal-pipeline': /^io_uring, 4 at once$/,
+    'wal-latency': /^sync, fdatasync, blocking$|^worker, open_datasync, direct, await$/,
+  };
+  for (const [name, ours] of Object.entries(commits)) {
     it(`${name} finds again what it committed`, async (t) => {
-      const kinds = oneOfAKind();
-      const result = await run(
-        name,
-        bench,
-        (one) => kinds(one) || /^sync, (in 2 threads|fdatasync, blocking)$/.test(one),
-      );
+      const result = await run(name, bench, (one) => (isPeer(one) ? peers(one) : ours.test(one)));
       if (result.missing !== null) t.skip(result.missing);
       for (const one of measured(result)) {
         assert(opsOf(one) > 0, one.name);
