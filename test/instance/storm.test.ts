@@ -7,7 +7,7 @@ import { it } from 'node:test';
 import { forEachMethod } from '../../testing/instances.js';
 import { storm } from '../../testing/storm.js';
 
-const rounds = 25 * Number(process.env['PGAIO_STRESS_ROUNDS'] ?? 1);
+const rounds = 15 * Number(process.env['PGAIO_STRESS_ROUNDS'] ?? 1);
 const seed = Number(process.env['PGAIO_STRESS_SEED'] ?? Math.floor(Math.random() * 2 ** 31));
 
 /**
