@@ -1,8 +1,9 @@
-// `npm run package -- [--without ARCH]...`: the package as a tarball that holds the native addon for every
+// `npm run package -- [--without ARCH]... [--to DIRECTORY]`: the package as a tarball that holds the native addon for every
 // architecture, and needs neither a compiler nor a script at its installation.
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { basename, join } from 'node:path';
+import { basename, join, resolve } from 'node:path';
 import { spawnSync } from 'node:child_process';
+import { parseArgs } from 'node:util';
 import { arches, compileAddon, findCompiler, isProgram, outputOf } from './addon.mjs';
 import { giveUp, root, run, runNpm, say } from './command.mjs';
 import { setup } from './setup.mjs';
@@ -10,7 +11,7 @@ import { setup } from './setup.mjs';
 /** Compilers for machines that are not this one, as Debian names them: the package `gcc-TRIPLET`. */
 const triplets = { x64: 'x86_64-linux-gnu', arm64: 'aarch64-linux-gnu' };
 
-const left = leftOut(process.argv.slice(2));
+const { without: left, to } = settings();
 const wanted = arches.filter((arch) => !left.includes(arch));
 if (wanted.length === 0) giveUp('nothing is left to package');
 const compilers = new Map(wanted.map((arch) => [arch, compilerFor(arch)]));
@@ -36,19 +37,24 @@ for (const [arch, compiler] of compilers) {
 }
 writePackageJson();
 // Packed again by npm, not by tar, so that modes and times are as npm makes them everywhere.
-runNpm('npm pack', ['pack', folder, '--ignore-scripts', '--pack-destination', root]);
+runNpm('npm pack', ['pack', folder, '--ignore-scripts', '--pack-destination', to]);
 say(`${file}: with the native addon for ${wanted.map((arch) => `linux-${arch}`).join(', ')}`);
 for (const arch of left) say(`without linux-${arch}: there, pgaio has no io_uring`);
 
-function leftOut(args) {
-  const found = [];
-  for (let at = 0; at < args.length; at += 2) {
-    if (args[at] !== '--without' || !arches.includes(args[at + 1])) {
-      giveUp(`usage: npm run package -- [--without ${arches.join('|')}]...`);
-    }
-    found.push(args[at + 1]);
+function settings() {
+  const usage = `usage: npm run package -- [--without ${arches.join('|')}]... [--to DIRECTORY]`;
+  try {
+    const { without, to } = parseArgs({
+      options: {
+        without: { type: 'string', multiple: true, default: [] },
+        to: { type: 'string', default: root },
+      },
+    }).values;
+    if (without.every((arch) => arches.includes(arch))) return { without, to: resolve(to) };
+  } catch (error) {
+    giveUp(`${error.message}\n${usage}`);
   }
-  return found;
+  return giveUp(usage);
 }
 
 function compilerFor(arch) {

@@ -1,0 +1,71 @@
+/** The package as users install it: without a script, without a compiler, into an empty project. */
+import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
+import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, describe, it } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+import { supportedMethods } from '../src/index.js';
+import { compilerMissing } from '../testing/compiler.js';
+
+const root = fileURLToPath(new URL('../../', import.meta.url));
+const run = promisify(execFile);
+const OTHER_ARCH = process.arch === 'x64' ? 'arm64' : 'x64';
+
+/** Uses whatever method works here, and the file that it is in. */
+const PROGRAM = `
+  const main = async () => {
+    const instance = await createInstance({ ioMethod: 'auto', sharedBuffers: '128kB' });
+    const bytes = await instance.backend.openFile('program.txt').read(0, 3);
+    console.log(instance.settings.ioMethod, Buffer.from(bytes).toString());
+    await instance.close();
+  };
+  main();
+`;
+
+describe('the package', { skip: compilerMissing() }, () => {
+  const home = mkdtempSync(join(tmpdir(), 'pgaio-package-'));
+  const project = join(home, 'project');
+  let tarball: string;
+  after(() => rmSync(home, { recursive: true }));
+
+  before(async () => {
+    await run(process.execPath, ['scripts/package.mjs', '--without', OTHER_ARCH, '--to', home], {
+      cwd: root,
+    });
+    const [name] = readdirSync(home).filter((file) => file.endsWith('.tgz'));
+    assert(name !== undefined);
+    tarball = join(home, name);
+    mkdirSync(project);
+    writeFileSync(join(project, 'package.json'), '{ "name": "empty", "private": true }');
+    const options = ['--ignore-scripts', '--no-audit', '--no-fund', '--prefer-offline'];
+    await run('npm', ['install', ...options, tarball], { cwd: project });
+    writeFileSync(join(project, 'program.txt'), 'abc');
+  });
+
+  it('has nothing that publint or "are the types wrong" find fault with', async () => {
+    const bin = join(root, 'node_modules/.bin');
+    await run(join(bin, 'publint'), ['run', tarball, '--strict']);
+    // Those who `require` it get the ES module, as Node 20.19 and later do it.
+    await run(join(bin, 'attw'), [tarball, '--profile', 'esm-only']);
+  });
+
+  const programs = {
+    'program.mjs': `import { createInstance } from 'pgaio';${PROGRAM}`,
+    'program.cjs': `const { createInstance } = require('pgaio');${PROGRAM}`,
+  };
+  for (const [name, text] of Object.entries(programs)) {
+    it(`${name} runs, with the native addon`, async () => {
+      writeFileSync(join(project, name), text);
+      const { stdout } = await run(process.execPath, [name], { cwd: project });
+      assert.equal(stdout, `${supportedMethods().includes('io_uring') ? 'io_uring' : 'worker'} abc\n`);
+    });
+  }
+
+  it('has the command', async () => {
+    const { stdout } = await run(join(project, 'node_modules/.bin/pgaio'), ['--version'], { cwd: project });
+    assert.match(stdout, /^\d+\.\d+\.\d+\n$/);
+  });
+});
