@@ -9,6 +9,8 @@ export interface PoolState {
   count: number;
   /** Workers that are in their loop. */
   running: number;
+  /** Their numbers are 0 … running-1. */
+  isGapFree: boolean;
   /** Those of them that sleep. */
   idle: number;
   workersStarted: number;
@@ -22,6 +24,7 @@ export function poolState(instance: Instance): PoolState {
   return {
     count: control.count,
     running: bits(control.aliveMask),
+    isGapFree: control.aliveMask >>> 0 === 2 ** bits(control.aliveMask) - 1,
     idle: bits(control.idleMask),
     workersStarted,
     workersLost,

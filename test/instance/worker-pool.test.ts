@@ -17,6 +17,12 @@ import { DataDirectory } from '../../testing/relations.js';
 import { untilTrue } from '../../testing/turns.js';
 import { poolState, untilWorkers } from '../../testing/worker-pool.js';
 
+const HOUR = 3_600_000;
+
+function controlOf({ parts: { memory } }: Backend): WorkerControl {
+  return new WorkerControl(memory.slots, memory.plan.workers);
+}
+
 /** The system call's number. */
 const FUTEX: Record<string, string> = { x64: '202', arm64: '98' };
 
@@ -115,13 +121,13 @@ describe('the pool of workers', () => {
     await withRig(
       { ioMinWorkers: 1, ioMaxWorkers: 32, ioWorkerIdleTimeout: 0 },
       async ({ instance, backend, data }) => {
-        for (const workers of [12, 3, 7, 1]) {
+        for (const workers of [12, 32, 3, 7, 1]) {
           instance.setWorkerLimits({ ioMinWorkers: workers });
           const exactly = await untilWorkers(
             instance,
             ({ count, running }) => count === workers && running === workers,
           );
-          assert.equal(exactly.workersLost, 0);
+          assert.deepEqual([exactly.workersLost, exactly.isGapFree], [0, true]);
           await new BlockReads(backend, data.path, data.write(100 + workers, 10)).read(0, 10);
         }
       },
@@ -131,11 +137,11 @@ describe('the pool of workers', () => {
   it('D-78: lowering the maximum makes the highest numbers leave', async () => {
     await withRig({ ioMinWorkers: 5, ioMaxWorkers: 8 }, async ({ instance }) => {
       instance.setWorkerLimits({ ioMinWorkers: 1, ioMaxWorkers: 2 });
-      const { workersLost } = await untilWorkers(
+      const { workersLost, isGapFree } = await untilWorkers(
         instance,
         ({ count, running }) => count === 2 && running === 2,
       );
-      assert.equal(workersLost, 0);
+      assert.deepEqual([workersLost, isGapFree], [0, true]);
     });
   });
 
@@ -153,6 +159,64 @@ describe('the pool of workers', () => {
       assert.equal(instance.workerCount, 4);
       hold.release();
       for (const reference of references) raw.wait(reference);
+      raw.close();
+    });
+  });
+
+  it('D-76: launches nothing before the interval is over, and then what pressure asks for', async () => {
+    const injection = new Injection();
+    const options = {
+      ioMinWorkers: 1,
+      ioMaxWorkers: 4,
+      ioWorkerLaunchInterval: HOUR,
+      injection: injection.url,
+    };
+    await withRig(options, async ({ instance, backend, data }) => {
+      const raw = new RawReads(backend, data.path);
+      const hold = injection.hold('workerBeforeReopen');
+      const references = backend.aio.batch(backend.rootScope, () =>
+        Array.from({ length: 16 }, () => raw.start()),
+      );
+      await hold.arrived();
+      const control = controlOf(backend);
+      assert.ok(control.growthRequested);
+      // What the minimum asks for is launched at once. That it is says that the request has been looked at, too.
+      instance.setWorkerLimits({ ioMinWorkers: 2 });
+      const { workersStarted } = await untilWorkers(instance, ({ running }) => running === 2);
+      await hold.arrived(2);
+      assert.deepEqual([workersStarted, control.count, control.growthRequested], [2, 2, true]);
+      instance.setWorkerLimits({ ioWorkerLaunchInterval: 0 });
+      await untilWorkers(instance, ({ running }) => running === 4);
+      hold.release();
+      for (const reference of references) raw.wait(reference);
+      raw.close();
+    });
+  });
+
+  it('D-76: a worker that finds nothing to do takes the request back', async () => {
+    const injection = new Injection();
+    const options = {
+      ioMinWorkers: 1,
+      ioMaxWorkers: 4,
+      ioWorkerLaunchInterval: HOUR,
+      injection: injection.url,
+    };
+    await withRig(options, async ({ instance, backend, data }) => {
+      const raw = new RawReads(backend, data.path);
+      const hold = injection.hold('workerBeforeReopen');
+      const references = backend.aio.batch(backend.rootScope, () =>
+        Array.from({ length: 16 }, () => raw.start()),
+      );
+      await hold.arrived();
+      const control = controlOf(backend);
+      assert.ok(control.growthRequested);
+      hold.release();
+      for (const reference of references) raw.wait(reference);
+      await untilWorkers(instance, ({ idle }) => idle === 1);
+      assert.ok(!control.growthRequested);
+      instance.setWorkerLimits({ ioMinWorkers: 2, ioWorkerLaunchInterval: 0 });
+      const { workersStarted } = await untilWorkers(instance, ({ idle }) => idle === 2);
+      assert.equal(workersStarted, 2);
       raw.close();
     });
   });
@@ -200,8 +264,7 @@ describe('the pool of workers', () => {
       sharedBuffers: '1MB',
     });
     const [a, b] = [new Backend(handle, loaded, log), new Backend(handle, loaded, log)];
-    const { slots, plan } = a.parts.memory;
-    const control = new WorkerControl(slots, plan.workers);
+    const control = controlOf(a);
     const raw = new RawReads(a, data.path);
     for (const waiter of [a, b]) {
       control.markAlive(0); // so the issuer counts on it

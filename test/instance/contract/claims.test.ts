@@ -4,9 +4,12 @@ import { constants } from 'node:os';
 import { after, afterEach, before, it } from 'node:test';
 import { Claim } from '../../../src/buffer/buffer-io.js';
 import type { Backend } from '../../../src/instance/backend.js';
+import type { BackendWait } from '../../../src/instance/views.js';
+import { BlockedReader } from '../../../testing/blocked-reader.js';
 import { BlockReads } from '../../../testing/block-reads.js';
 import { holdIo, Injection } from '../../../testing/injection.js';
 import { forEachVariant, openRig, type Rig } from '../../../testing/instances.js';
+import { RawReads } from '../../../testing/raw-reads.js';
 import { untilTrue } from '../../../testing/turns.js';
 
 const { EIO } = constants.errno;
@@ -65,8 +68,9 @@ forEachVariant((variant) => {
     };
   }
 
-  const eventOf = (backend: Backend): string | null =>
-    backend.waits().find((one) => one.backend === backend.number)?.event ?? null;
+  const waitOf = (backend: Backend): BackendWait | undefined =>
+    backend.waits().find((one) => one.backend === backend.number);
+  const eventOf = (backend: Backend): string | null => waitOf(backend)?.event ?? null;
 
   it('S-01 … S-04, D-41: a claim is exclusive, also for who has it', () => {
     const { buffer, unpin } = toy(fresh(), 1);
@@ -199,6 +203,7 @@ forEachVariant((variant) => {
   ] as const) {
     it(`${row}: a stream over a block that another is reading${fails ? ', and fails to read' : ''}`, async () => {
       const { mine, theirs } = fresh();
+      const readsBefore = a.counters().reads;
       const hold = holdIo(injection, b, 'workerBeforeReopen');
       const held = theirs.start(5);
       await hold.arrived();
@@ -207,17 +212,47 @@ forEachVariant((variant) => {
       let at = 0;
       const seen: number[] = [];
       const streaming = (async () => {
-        for await (const buffer of a.readStream(mine.relation, { nextBlock: () => blocks[at++] ?? -1 })) {
+        for await (const buffer of a.readStream(mine.relation, {
+          nextBlock: () => blocks[at++] ?? -1,
+          full: true,
+        })) {
           seen.push(buffer.block);
         }
       })();
-      await untilTrue(() => seen.length === 2, streaming);
+      await untilTrue(() => seen.length === 2 && eventOf(a) === 'AioIoCompletion', streaming);
       assert.deepEqual(seen, [0, 2], 'it goes no further than the block that is held');
+      const ioOfB = a.inFlight().find(({ owner, result }) => owner === b.number && result === null);
+      assert.equal(waitOf(a)?.object, ioOfB?.id, 'and says for whose I/O it waits');
+      const behind = a.buffers.pool.lookup(mine.reader.tag, 7, a.rootScope);
+      assert.notEqual(behind, -1, 'the read of the block behind it has begun');
+      a.buffers.pool.unpin(behind, a.rootScope);
       hold.release();
       await streaming;
       assert.deepEqual(seen, blocks);
+      assert.equal(a.counters().reads - readsBefore, fails ? 5 : 4, 'it is read again only when that failed');
       if (fails) await assert.rejects(theirs.finish(held), { code: 'ERR_PGAIO_READ_EIO' });
       else await theirs.finish(held);
     });
   }
+
+  if (variant.ioMaxConcurrency === 1)
+    it('what a blocked thread waits for is seen by others', async () => {
+      const reader = await BlockedReader.start(rig.instance.handle);
+      const waitOfReader = (): BackendWait | undefined =>
+        b.waits().find(({ backend }) => backend === reader.slot);
+      const raw = new RawReads(a, rig.data.path);
+      const hold = holdIo(injection, a, 'workerBeforeReopen');
+      const reference = raw.start();
+      await hold.arrived();
+      const waiting = reader.waitFor(reference);
+      await untilTrue(() => waitOfReader()?.event !== null, waiting);
+      const event = 'AioIoCompletion';
+      assert.deepEqual(waitOfReader(), { backend: reader.slot, event, object: reference.index });
+      hold.release();
+      await waiting;
+      assert.equal(waitOfReader()?.event, null);
+      raw.wait(reference);
+      raw.close();
+      await reader.close();
+    });
 });

@@ -170,14 +170,17 @@ export class WorkerControl {
     };
   }
 
-  /** Changes the limits and lets everybody look at them. Ranges are checked by the caller. */
+  /**
+   * Changes the limits and lets everybody look at them. Ranges are checked by the caller. The version goes first: who sees a
+   * new limit, and then looks at the version, sees a new one.
+   */
   setLimits(limits: WorkerLimits): void {
     const { words } = this.#slots;
+    words.add(this.#base + AT.limitsVersion, 1);
     words.store(this.#base + AT.minWorkers, limits.minWorkers);
     words.store(this.#base + AT.maxWorkers, limits.maxWorkers);
     words.store(this.#base + AT.idleTimeout, limits.idleTimeout);
     words.store(this.#base + AT.launchInterval, limits.launchInterval);
-    words.add(this.#base + AT.limitsVersion, 1);
     this.wakeAll();
     setLatch(this.#slots, this.#slots.supervisorSlot);
   }

@@ -7,7 +7,7 @@
  */
 import { OwnLatch } from '../../../shmem/latch.js';
 import type { AioThread } from '../../thread.js';
-import type { WorkerControl } from './control.js';
+import type { WorkerControl, WorkerLimits } from './control.js';
 import { runDequeued } from '../../reopened.js';
 import { Counter } from '../../../stats/counters.js';
 
@@ -62,9 +62,10 @@ export class WorkerLoop {
     try {
       if (this.#control.queue.tryDequeue()) return 'dequeued';
       this.#control.withdrawGrowth();
-      if (this.#shouldLeave()) return 'leave';
+      const limits = this.#limits();
+      if (this.#shouldLeave(limits)) return 'leave';
       this.#thread.header.checkCrashed();
-      if (this.#latch.sleep(seen, this.#sleepMillis())) this.#thread.counters.count(Counter.wakeups);
+      if (this.#latch.sleep(seen, this.#sleepMillis(limits))) this.#thread.counters.count(Counter.wakeups);
       return 'slept';
     } finally {
       this.#control.markBusy(this.#worker);
@@ -83,29 +84,28 @@ export class WorkerLoop {
   }
 
   /** Until it may leave for having been idle; for ever if it may not: whoever changes that wakes it. */
-  #sleepMillis(): number {
-    const { minWorkers, idleTimeout } = this.#control.limits;
-    const now = performance.now();
-    const version = this.#control.limitsVersion;
-    if (this.#idleSince === 0 || version !== this.#limitsVersion) this.#idleSince = now; // new limits restart the clock
-    this.#limitsVersion = version;
+  #sleepMillis({ minWorkers, idleTimeout }: WorkerLimits): number {
     const { count } = this.#control;
     if (idleTimeout < 0 || count <= minWorkers || this.#worker !== count - 1) return FOREVER;
-    return Math.max(0, this.#idleSince + idleTimeout - now);
+    return Math.max(0, this.#idleSince + idleTimeout - performance.now());
+  }
+
+  /** The limits; new ones restart the clock. Read before their version, which is raised before they change. */
+  #limits(): WorkerLimits {
+    const { limits, limitsVersion } = this.#control;
+    if (this.#idleSince === 0 || limitsVersion !== this.#limitsVersion) this.#idleSince = performance.now();
+    this.#limitsVersion = limitsVersion;
+    return limits;
   }
 
   /** Only the highest number may leave, so that numbers stay gap-free. */
-  #shouldLeave(): boolean {
-    const { minWorkers, maxWorkers, idleTimeout } = this.#control.limits;
+  #shouldLeave({ minWorkers, maxWorkers, idleTimeout }: WorkerLimits): boolean {
     if (this.#control.stopping) return true;
     const count = this.#control.count;
     if (this.#worker !== count - 1) return false;
     const tooMany = count > maxWorkers;
     const idleTooLong =
-      count > minWorkers &&
-      idleTimeout >= 0 &&
-      this.#idleSince > 0 &&
-      performance.now() >= this.#idleSince + idleTimeout;
+      count > minWorkers && idleTimeout >= 0 && performance.now() >= this.#idleSince + idleTimeout;
     return (tooMany || idleTooLong) && this.#control.tryChangeCount(count, count - 1);
   }
 }
