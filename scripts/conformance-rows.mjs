@@ -39,6 +39,11 @@ export function methodOfNames(names) {
   return null;
 }
 
+/** The pool that a test reads through, if any: one of its names says so when it is the private one. */
+export function poolOfNames(names) {
+  return names.some((name) => /\b(private|temporary)\b/i.test(name)) ? 'private' : 'shared';
+}
+
 /** The tables of the document: `{ id, area, demand, methods, pools, tests }` each. */
 export function readRows(text = readFileSync(join(root, 'docs/conformance.md'), 'utf8')) {
   const rows = [];
@@ -54,10 +59,12 @@ export function readRows(text = readFileSync(join(root, 'docs/conformance.md'), 
       area,
       demand,
       methods: methods === 'any' ? [] : methods.split(' ').map((letter) => methodNames[letter]),
-      pools,
+      pools: pools === '-' ? [] : pools.split(' '),
       tests: tests === NONE_YET ? [] : tests.split(', '),
     });
     if (rows.at(-1).methods.includes(undefined)) throw new Error(`docs/conformance.md: methods of ${name}`);
+    if (rows.at(-1).pools.some((pool) => !['shared', 'private'].includes(pool)))
+      throw new Error(`docs/conformance.md: pools of ${name}`);
   }
   return rows;
 }

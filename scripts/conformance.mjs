@@ -5,7 +5,14 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { join, relative } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { giveUp, root, say } from './command.mjs';
-import { idsOfName, methodNames, methodOfNames, NONE_YET, readRows } from './conformance-rows.mjs';
+import {
+  idsOfName,
+  methodNames,
+  methodOfNames,
+  NONE_YET,
+  poolOfNames,
+  readRows,
+} from './conformance-rows.mjs';
 import { scanTests, tableName } from './conformance-scan.mjs';
 import { runTests } from './run-tests.mjs';
 import { setup } from './setup.mjs';
@@ -58,7 +65,8 @@ function take(report, results, others) {
   }
   const ids = new Set(report.names.flatMap(idsOfName));
   const file = report.file === null ? '' : tableName(relative(join(root, 'dist'), report.file));
-  const entry = { ...report, file, method: methodOfNames(report.names) };
+  const { names } = report;
+  const entry = { ...report, file, method: methodOfNames(names), pool: poolOfNames(names) };
   // A suite fails with what is in it, which says so itself; where its hooks failed, its rows have no tests that passed.
   if (ids.size === 0 && report.outcome === 'failed' && !report.suite)
     others.push(`${report.names.join(' > ')}: ${report.reason}`);
@@ -77,12 +85,21 @@ function verdictOf(row, all, supported) {
   const named = new Set(having('passed').map(({ method }) => method));
   const isFree = row.methods.length < 2 && counts.passed > 0;
   const missing = isFree ? [] : row.methods.filter((method) => !named.has(method));
+  const pools = new Set(having('passed').map(({ pool }) => pool));
+  const missingPools = row.pools.filter((pool) => !pools.has(pool));
   const failures = having('failed').map(({ names, reason }) => `${names.join(' > ')}: ${reason}`);
-  return { verdict: judge(counts, missing, supported), counts, missing, failures };
+  return {
+    verdict: judge(counts, missing, missingPools, supported),
+    counts,
+    missing,
+    missingPools,
+    failures,
+  };
 }
 
-function judge(counts, missing, supported) {
+function judge(counts, missing, missingPools, supported) {
   if (counts.failed > 0) return 'failed';
+  if (counts.passed > 0 && missingPools.length > 0) return 'not covered';
   // What this machine has no method for, it cannot prove.
   if (missing.some((method) => supported.includes(method))) return 'not covered';
   if (counts.passed > 0) return 'passed';
@@ -101,6 +118,7 @@ function print(verdicts, others) {
     ];
     const said = numbers.filter(([count]) => count > 0).map(([count, what]) => `${count} ${what}`);
     if (row.missing.length > 0) said.push(`not under ${row.missing.join(', ')}`);
+    if (row.missingPools.length > 0) said.push(`not in the ${row.missingPools.join(' and ')} pool`);
     const methods = letters.map(([letter, name]) => (row.methods.includes(name) ? letter : '·')).join('');
     const mark = { passed: '✔', failed: '✖', skipped: '﹣', 'not covered': '○' }[row.verdict];
     process.stdout.write(

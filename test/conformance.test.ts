@@ -14,6 +14,7 @@ interface Rows {
   readRows: (text?: string) => Row[];
   idsOfName: (name: string) => string[];
   methodOfNames: (names: string[]) => string | null;
+  poolOfNames: (names: string[]) => string;
 }
 interface Scan {
   scanTests: () => { claims: Map<string, Set<string>>; astray: string[] };
@@ -22,7 +23,7 @@ interface Scan {
 
 const root = fileURLToPath(new URL('../../', import.meta.url));
 const load = (file: string): Promise<unknown> => import(pathToFileURL(join(root, 'scripts', file)).href);
-const { readRows, idsOfName, methodOfNames } = (await load('conformance-rows.mjs')) as Rows;
+const { readRows, idsOfName, methodOfNames, poolOfNames } = (await load('conformance-rows.mjs')) as Rows;
 const { scanTests, scanSource } = (await load('conformance-scan.mjs')) as Scan;
 
 describe('the tables of the contract', () => {
@@ -36,7 +37,7 @@ describe('the tables of the contract', () => {
     assert.deepEqual(ids, [...new Set(ids)]);
   });
 
-  it('name for each row the files whose tests carry its id', (context) => {
+  it('name for each row the files whose tests carry its id', () => {
     const wrong: string[] = [];
     for (const { id, tests } of rows) {
       const files = [...claims].filter(([, ids]) => ids.has(id)).map(([file]) => file);
@@ -44,7 +45,7 @@ describe('the tables of the contract', () => {
     }
     assert.deepEqual(wrong, [], fileNames);
     const open = rows.filter(({ tests }) => tests.length === 0).map(({ id }) => id);
-    if (open.length > 0) context.diagnostic(`rows without a test: ${open.join(', ')}`);
+    assert.deepEqual(open, [], 'rows without a test');
   });
 
   it('name files that exist', () => {
@@ -81,6 +82,12 @@ test('the method is what a describe begins with, or the name behind its ids', ()
   assert.equal(methodOfNames(['sync: its own suite', 'worker', 'x']), 'worker');
 });
 
+test('the pool is the private one if a name says so', () => {
+  assert.equal(poolOfNames(['io_uring', 'private pool', 'Z-02: x']), 'private');
+  assert.equal(poolOfNames(['V-01: a temporary relation is removed']), 'private');
+  assert.equal(poolOfNames(['io_uring', 'Z-02: x']), 'shared');
+});
+
 test('sources are scanned for names also where a loop makes them; ids in the midst are found out', () => {
   const source = `
     const cases = [{ row: 'JN-01' }, { row: 'JN-02, JN-05' }]; // JN-03
@@ -93,7 +100,8 @@ test('sources are scanned for names also where a loop makes them; ids in the mid
   assert.deepEqual([...scanSource('x.test.ts', "it(name, () => assert.equal(x, 'D-01'));").ids], []);
 });
 
-test('a row with a column too few, or with an unknown method, is refused', () => {
+test('a row with a column too few, an unknown method or an unknown pool is refused', () => {
   assert.throws(() => readRows('| Z-02 | demand | W U S | shared |'), /five columns/);
   assert.throws(() => readRows('| Z-02 | demand | W X | shared | none yet |'), /methods of Z-02/);
+  assert.throws(() => readRows('| Z-02 | demand | W | local | none yet |'), /pools of Z-02/);
 });

@@ -1,6 +1,6 @@
 /** Rows K-*, D-71, D-73, D-76, D-77, D-79, MA-01, MA-02, MA-05, MA-06 of the contract: methods, and the pool of workers. */
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import { describe, it } from 'node:test';
 import { HandleFlag } from '../../src/aio/handle.js';
 import { WorkerControl } from '../../src/aio/method/worker/control.js';
@@ -17,6 +17,7 @@ import { DataDirectory } from '../../testing/relations.js';
 import { untilTrue } from '../../testing/turns.js';
 import { poolState, untilWorkers } from '../../testing/worker-pool.js';
 
+const noProc = process.platform === 'linux' ? false : 'only Linux tells such things of a process';
 const HOUR = 3_600_000;
 
 function controlOf({ parts: { memory } }: Backend): WorkerControl {
@@ -61,9 +62,13 @@ describe('methods', () => {
     });
 
     it(`MA-06: ${ioMethod}: an instance that is closed at once closes`, async () => {
+      const descriptors = (): number => readdirSync('/proc/self/fd').length;
+      const before = noProc ? 0 : descriptors();
       const instance = await createInstance({ ioMethod });
       await instance.close();
       await instance.close();
+      if (!noProc) assert.equal(descriptors(), before);
+      assert.deepEqual(leaksOf(instance.handle), []);
       await assert.rejects(async () => instance.backend.openFile('/etc/hostname'), {
         code: 'ERR_PGAIO_CLOSED',
       });
@@ -84,8 +89,6 @@ describe('the pool of workers', () => {
       assert.equal(instance.workerCount, 2);
     });
   });
-
-  const noProc = process.platform === 'linux' ? false : 'only Linux tells what a thread sleeps in';
 
   it('an idle worker that may not leave sleeps without end', { skip: noProc }, async () => {
     const few = { ioMethod: 'worker', ioMinWorkers: 2, ioMaxWorkers: 4, ioWorkerIdleTimeout: 1 } as const;

@@ -66,13 +66,13 @@ describe('io_uring is refused', () => {
     refused({ ...machineWith({}), platform: 'darwin' }, 'platform', /this is darwin/, /ioMethod 'worker'/);
   });
 
-  it('without the addon', () => {
+  it('D-86: without the addon', () => {
     const without = (why: string): Machine => ({ ...machineWith({}), addon: null, whyNoAddon: why });
     refused(without('the native addon was not built'), 'addon', /not built/, /C compiler.*npm rebuild pgaio/);
     refused(without('PGAIO_NO_ADDON is set'), 'addon', /Unset the environment variable PGAIO_NO_ADDON/);
   });
 
-  it('by a kernel without it', () => {
+  it('D-86: by a kernel without it', () => {
     const { errno } = refused(machineWith({ setup: ENOSYS }), 'system-call', /CONFIG_IO_URING/);
     assert.equal(errno, ENOSYS);
     const old = machineWith({ setup: ENOSYS }, { release: '4.18.0-513.el8' });
@@ -87,7 +87,7 @@ describe('io_uring is refused', () => {
     );
   });
 
-  it('by a seccomp filter that forbids it', () => {
+  it('D-86: by a seccomp filter that forbids it', () => {
     const files = { [STATUS]: FILTER, [DISABLED]: '0\n', [GROUP]: '-1\n' };
     const { errno } = refused(
       machineWith({ setup: EPERM }, { files }),
@@ -99,7 +99,7 @@ describe('io_uring is refused', () => {
     refused(machineWith({ probe: EPERM }, { files }), 'seccomp', /io_uring_register/);
   });
 
-  it('by sysctl, to everybody', () => {
+  it('D-86: by sysctl, to everybody', () => {
     const files = { [DISABLED]: '2\n', [STATUS]: FILTER };
     refused(
       machineWith({ setup: EPERM }, { files }),
@@ -144,7 +144,7 @@ describe('io_uring is refused', () => {
     refused(machineWith({ setup: EACCES }), 'forbidden', /EACCES/, /AppArmor/);
   });
 
-  it('for want of descriptors', () => {
+  it('D-86: for want of descriptors', () => {
     const limits = { [Limit.OPEN_FILES]: 64 };
     refused(machineWith({ setup: EMFILE, limits }), 'descriptors', /is 64, at least 1234/, /ulimit -n 1234/);
     refused(machineWith({ setup: ENFILE }), 'descriptors', /fs\.file-max/);
@@ -240,7 +240,7 @@ async function probeUnder(shell: string, before = ''): Promise<IoUringUnavailabl
 const PRCTL: Readonly<Record<string, number>> = { x64: 157, arm64: 167, riscv64: 167 };
 
 describe('for real', { skip: noAddon || ioUringReason() || false }, () => {
-  it('too few descriptors', async () => {
+  it('D-86: too few descriptors', async () => {
     const fill =
       "try { for (;;) openSync('/dev/null'); } catch (error) { if (error.code !== 'EMFILE') throw error; }";
     const { cause, errno, message } = await probeUnder('ulimit -n 64; exec "$@"', fill);
@@ -260,7 +260,7 @@ describe('for real', { skip: noAddon || ioUringReason() || false }, () => {
     (PRCTL[process.arch] === undefined && 'the number of prctl(2) here is not known') ||
     (spawnSync('perl', ['-v']).status !== 0 && 'there is no Perl to set a seccomp filter with');
   for (const errno of [EPERM, ENOSYS]) {
-    it(`a seccomp filter that answers ${errno}`, { skip: noFilter }, async () => {
+    it(`D-86: a seccomp filter that answers ${errno}`, { skip: noFilter }, async () => {
       const refusal = await probeUnder(`exec perl -e '${filtered(errno)}' "$@"`);
       assert.deepEqual([refusal.cause, refusal.errno], ['seccomp', errno]);
     });

@@ -11,6 +11,7 @@ import { BlockReads } from '../../../testing/block-reads.js';
 import { hooks, PROBES, probeUrl, ran } from '../../../testing/callback-probe.js';
 import { Injection } from '../../../testing/injection.js';
 import { forEachVariant, openRig, withRig, type Rig } from '../../../testing/instances.js';
+import { leaksOf } from '../../../testing/leaks.js';
 import { RawReads } from '../../../testing/raw-reads.js';
 
 const { EIO } = constants.errno;
@@ -86,6 +87,9 @@ forEachVariant((variant) => {
     assert.equal(result.status, ResultStatus.ERROR);
     assert.equal(result.errorData, EIO);
     assert.match(result.description, /sample-/);
+    const before = leaksOf(rig.instance.handle, 2);
+    for (let times = 0; times < 1000; times++) raw.wait(raw.start());
+    assert.deepEqual(leaksOf(rig.instance.handle, 2), before);
   });
 
   it('D-18: an abort out of a callback of staging or reclaiming touches that I/O no more than once', () => {

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { after, before, beforeEach, it } from 'node:test';
 import { AioReturn, ResultStatus } from '../../../src/aio/result.js';
 import { HandleFlag } from '../../../src/aio/handle.js';
+import type { Scope } from '../../../src/aio/scope.js';
 import { HandleState } from '../../../src/aio/states.js';
 import type { Backend } from '../../../src/instance/backend.js';
 import { forEachVariant, openRig, type Rig } from '../../../testing/instances.js';
@@ -87,7 +88,7 @@ forEachVariant((variant) => {
     backend.aio.release(reads.acquire());
   });
 
-  it('H-09, H-10, H-11, D-09: a handle that an error leaves behind is reclaimed in silence', () => {
+  it('H-09, H-11, D-09: a handle that an error leaves behind is reclaimed in silence', () => {
     backend.rootScope.runSync((outer) => {
       const failing = (): void =>
         outer.runSync((inner) => {
@@ -103,6 +104,20 @@ forEachVariant((variant) => {
   it('an ended scope gives no handles', () => {
     const scope = backend.rootScope.runSync((inner) => inner);
     assert.throws(() => reads.acquire(scope), { message: /this scope has ended/ });
+  });
+
+  it('H-10: a scope that an error has ended gives no handles, and the backend works', () => {
+    let failed: Scope | undefined;
+    const failing = (): void =>
+      backend.rootScope.runSync((scope) => {
+        failed = scope;
+        reads.acquire(scope);
+        throw boom;
+      });
+    assert.throws(failing, boom);
+    assert.throws(() => reads.acquire(failed), { message: /this scope has ended/ });
+    assert.deepEqual(rig.log, []);
+    reads.wait(reads.start());
   });
 
   it('D-01: seen from outside, a handle’s generations rise and its states never go back', () => {
