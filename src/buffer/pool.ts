@@ -105,7 +105,7 @@ export class BufferPool {
     this.subtract = slots.words.sub;
     this.descriptors = region.descriptors;
     this.buckets = region.buckets;
-    this.bucketMask = region.bucketCount - 1;
+    this.bucketMask = (region.bucketCount - 1) | 0; // else a double, which is converted for every hit
     this.clockRun = Math.max(1, Math.min(CLOCK_RUN_MAX, region.count >>> 4));
     this.holdings = holdingsOf(slots.words, region.holdings, slots.region.maxBackends, slot);
     this.pins = new PrivatePins(region.count);
