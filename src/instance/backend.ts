@@ -75,12 +75,13 @@ export class Backend {
   #left = false;
   readonly #onExit = (): void => this.#closeAtExit();
 
-  constructor(handle: InstanceHandle, modules: LoadedModules, log: LogSink) {
+  /** `isAuxiliary`: of one of the instance's own threads. */
+  constructor(handle: InstanceHandle, modules: LoadedModules, log: LogSink, isAuxiliary = false) {
     const memory = new AttachedMemory(handle);
     const { settings } = handle;
     memory.header.checkLayout(memory.layout);
     memory.header.checkOpen();
-    const slot = memory.slots.claimBackend(currentThreadIdentity());
+    const slot = memory.slots.claimBackend(currentThreadIdentity(), isAuxiliary);
     const waits = new Waits(memory.slots, memory.header, slot);
     let ops: IoMethodOps;
     try {
