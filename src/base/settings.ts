@@ -146,7 +146,10 @@ export interface ResolvedSettings {
   readonly tempBuffers: number;
   /** Bytes, a multiple of `IO_MEMORY_UNIT`. */
   readonly ioMemory: number;
+  /** Those of the instance's own threads included. */
   readonly maxBackends: number;
+  /** So many of `maxBackends` are for the instance's own threads: the checkpointer, the background writer. */
+  readonly auxiliaryBackends: number;
   readonly maxFilesPerProcess: number;
   readonly debugIoDirect: boolean;
   readonly zeroDamagedPages: boolean;
@@ -186,9 +189,9 @@ export function resolveSettings(
     0,
     1000,
   );
-  // The checkpointer and the background writer are backends, too.
-  const others = (wal === null ? 0 : 1) + (bgwriterLruMaxpages === 0 ? 0 : 1);
-  const maxBackends = checkRange('maxBackends', given.maxBackends ?? 30, 1, 222 - others) + others;
+  const auxiliaryBackends = (wal === null ? 0 : 1) + (bgwriterLruMaxpages === 0 ? 0 : 1);
+  const users = checkRange('maxBackends', given.maxBackends ?? 30, 1, 222 - auxiliaryBackends);
+  const maxBackends = users + auxiliaryBackends;
   const sharedBuffers = blocks('sharedBuffers', given.sharedBuffers ?? 128 * MB, 16, MAX_POOL_BLOCKS);
   const ioMaxCombineLimit = blocks('ioMaxCombineLimit', given.ioMaxCombineLimit ?? MB, 1, 128);
   const combine = blocks('ioCombineLimit', given.ioCombineLimit ?? 128 * KB, 1, 128);
@@ -219,6 +222,7 @@ export function resolveSettings(
     tempBuffers: blocks('tempBuffers', given.tempBuffers ?? 8 * MB, MIN_PRIVATE_BLOCKS, MAX_PRIVATE_BLOCKS),
     ioMemory: ioMemory * IO_MEMORY_UNIT,
     maxBackends,
+    auxiliaryBackends,
     maxFilesPerProcess: checkRange('maxFilesPerProcess', given.maxFilesPerProcess ?? 1000, 64, 1_000_000),
     debugIoDirect: checkOnOrOff('debugIoDirect', given.debugIoDirect ?? false),
     zeroDamagedPages: checkOnOrOff('zeroDamagedPages', given.zeroDamagedPages ?? false),

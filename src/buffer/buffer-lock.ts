@@ -89,8 +89,13 @@ export class BufferLock {
     setPageLsn(this.#locks.pool.page(this.buffer), lsn);
   }
 
-  #assertMayChange(): void {
+  /** Throws when the lock was given back, with its scope for example. */
+  assertHeld(): void {
     if (this.#released) throw new ClosedError(`the lock on buffer ${this.buffer}`);
+  }
+
+  #assertMayChange(): void {
+    this.assertHeld();
     assert(this.mode === 'exclusive', 'a page is changed under an exclusive lock');
   }
 

@@ -18,7 +18,7 @@ import { ResourceExhaustedError } from '../base/errors.js';
 import { broadcast, CONDITION_WORDS_MAX } from '../shmem/condition.js';
 import type { Slots } from '../shmem/slots.js';
 import { WaitEvent, type Pending, type Waits } from '../shmem/wait.js';
-import { LOCK_CONDITIONS, SHARE_LOCKS_MAX, type BufferRegion } from './region.js';
+import { LOCK_CONDITIONS, SHARE_LOCK_PLACES, SHARE_LOCKS_MAX, type BufferRegion } from './region.js';
 
 const SHARE_MASK = 0xf_ffff;
 const WAITERS = 1 << 23;
@@ -49,11 +49,12 @@ export class ContentLocks {
     return words.compareExchange(word, waiters, waiters | ((this.#slot + 1) << OWNER_SHIFT)) === waiters;
   }
 
-  tryLockShared(buffer: number): boolean {
+  /** Throws a ResourceExhaustedError when the backend holds as many as it may: as its user, or with those of write-back. */
+  tryLockShared(buffer: number, holdsMax: number = SHARE_LOCKS_MAX): boolean {
     const { words } = this.#slots;
     const { array } = words;
     const word = this.#region.contentLocks + buffer;
-    const place = this.#freePlace();
+    const place = this.#freePlace(holdsMax);
     let seen = words.load(word);
     for (;;) {
       if (seen >>> OWNER_SHIFT !== 0) return false;
@@ -68,11 +69,11 @@ export class ContentLocks {
     return true;
   }
 
-  #freePlace(): number {
-    const start = this.#region.shareLocks + this.#slot * SHARE_LOCKS_MAX;
-    for (let place = start; place < start + SHARE_LOCKS_MAX; place++)
+  #freePlace(holdsMax: number): number {
+    const start = this.#region.shareLocks + this.#slot * SHARE_LOCK_PLACES;
+    for (let place = start; place < start + holdsMax; place++)
       if (this.#slots.words.get(place) === 0) return place;
-    throw new ResourceExhaustedError(`this backend holds ${SHARE_LOCKS_MAX} content locks in share mode`, {
+    throw new ResourceExhaustedError(`this backend holds ${holdsMax} content locks in share mode`, {
       hint: 'Release locks sooner.',
     });
   }
@@ -93,9 +94,9 @@ export class ContentLocks {
   }
 
   /** Step: as `tryLockShared`, waiting for who has the lock alone. */
-  lockShared(buffer: number): true | Pending {
+  lockShared(buffer: number, holdsMax: number = SHARE_LOCKS_MAX): true | Pending {
     for (;;) {
-      if (this.tryLockShared(buffer)) return true;
+      if (this.tryLockShared(buffer, holdsMax)) return true;
       const waited = this.#wait(buffer, false);
       if (waited !== true) return waited;
     }
@@ -180,8 +181,8 @@ export class ContentLocks {
       words.store(region.contentLocks + buffer, 0);
       broadcast(slots, region.lockConditions + (buffer % LOCK_CONDITIONS) * CONDITION_WORDS_MAX);
     }
-    const start = region.shareLocks + dead * SHARE_LOCKS_MAX;
-    for (let place = start; place < start + SHARE_LOCKS_MAX; place++) {
+    const start = region.shareLocks + dead * SHARE_LOCK_PLACES;
+    for (let place = start; place < start + SHARE_LOCK_PLACES; place++) {
       const buffer = words.get(place) - 1;
       if (buffer < 0) continue;
       words.set(place, 0);

@@ -82,6 +82,20 @@ export class DropRelationBuffers {
    */
   step(): true | Pending {
     for (;;) {
+      const candidates = this.#settled();
+      if (candidates === PENDING) return PENDING;
+      if (this.#takeOut(candidates)) return true;
+    }
+  }
+
+  /** Step: until nothing is in the way, for who has something to do before. Throws as `step` does. */
+  ready(): true | Pending {
+    return this.#settled() === PENDING ? PENDING : true;
+  }
+
+  /** What is to be taken out, with nobody's pins and no I/O on it as of now. */
+  #settled(): readonly Candidate[] | Pending {
+    for (;;) {
       if (this.#candidates === null) {
         this.#candidates = this.#find();
         this.#next = 0;
@@ -91,7 +105,7 @@ export class DropRelationBuffers {
       if (this.#waitForIo(this.#candidates) === PENDING) return PENDING;
       const candidates = this.#candidates;
       this.#candidates = null; // what was waited for may have brought others
-      if (!this.#waited && this.#takeOut(candidates)) return true;
+      if (!this.#waited) return candidates;
     }
   }
 

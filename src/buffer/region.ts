@@ -11,6 +11,8 @@ export const PARTITIONS = 128;
 export const LOCK_CONDITIONS = 64;
 /** Content locks that a backend may hold in share mode at a time. */
 export const SHARE_LOCKS_MAX = 32;
+/** Those, and some for write-back, which must go on when a backend's user holds all that it may. */
+export const SHARE_LOCK_PLACES: number = SHARE_LOCKS_MAX + 8;
 
 export interface BufferRegion {
   readonly count: number;
@@ -41,6 +43,6 @@ export function planBuffers(plan: SegmentPlan, backends: number, count: number):
     holdings: planHoldings(plan, backends, count),
     contentLocks: plan.reserve('buffer content locks', count),
     lockConditions: plan.reserve('buffer content lock conditions', LOCK_CONDITIONS * CONDITION_WORDS_MAX),
-    shareLocks: plan.reserve('buffer share locks', backends * SHARE_LOCKS_MAX),
+    shareLocks: plan.reserve('buffer share locks', backends * SHARE_LOCK_PLACES),
   };
 }

@@ -34,6 +34,7 @@ import { Counter } from '../stats/counters.js';
 import { Claim, type BufferIo } from './buffer-io.js';
 import type { ContentLocks } from './content-lock.js';
 import { DescriptorLayout, makeForkTag, placeAt, type ForkTag } from './descriptor.js';
+import { SHARE_LOCK_PLACES } from './region.js';
 import type { BufferPool } from './pool.js';
 import { PINNED_BY_ISSUER } from './shared-writev.js';
 
@@ -289,14 +290,14 @@ class Flush {
     const io = aio.acquire(scope, result);
     if (io === PENDING) return PENDING;
     const offset = bounces.tryLease(bytes);
-    let claimed: number[] = [];
+    const claimed: number[] = [];
     try {
       if (offset < 0) {
         this.#before = this.#leasing(bytes);
         return true;
       }
       if (syncRequests !== null && !this.#reserve(syncRequests, io, place)) return true;
-      claimed = this.#claim(buffers, place, offset);
+      this.#claim(buffers, place, offset, claimed);
       if (claimed.length === 0) return this.#notClaimed(buffers[0] as number);
       this.#issue(io, claimed, place, offset, result);
       return true;
@@ -332,24 +333,22 @@ class Flush {
     return false;
   }
 
-  /** Claims and copies from the first buffer on, up to one that is not as it was. */
-  #claim(buffers: readonly number[], place: Place, offset: number): number[] {
+  /** Claims and copies from the first buffer on, up to one that is not as it was; what it throws leaves the caller `claimed`. */
+  #claim(buffers: readonly number[], place: Place, offset: number, claimed: number[]): void {
     const { tag, block } = place;
-    const claimed: number[] = [];
     for (const buffer of buffers) {
       if (this.#parts.bufferIo.claimWrite(buffer, this.#isPinned(buffer)) !== Claim.READY) break;
       const at = claimed.length;
+      claimed.push(buffer);
       if (
         this.#isBlock(buffer, tag, block + at) &&
         this.#copy(buffer, place, block + at, offset + at * BLOCK_SIZE)
-      ) {
-        claimed.push(buffer);
+      )
         continue;
-      }
+      claimed.pop();
       this.#giveUp(buffer);
       break;
     }
-    return claimed;
   }
 
   #isPinned(buffer: number): boolean {
@@ -377,7 +376,7 @@ class Flush {
   /** False: the page is being changed, or has been so that the log must be flushed for it again. */
   #copy(buffer: number, { directory }: Place, block: number, offset: number): boolean {
     const { locks, bytes, kernel } = this.#parts;
-    if (!locks.tryLockShared(buffer)) return false;
+    if (!locks.tryLockShared(buffer, SHARE_LOCK_PLACES)) return false;
     const copy = bytes.subarray(offset, offset + BLOCK_SIZE);
     copy.set(this.#parts.page(buffer));
     locks.unlockShared(buffer);
@@ -398,7 +397,7 @@ class Flush {
       this.#goOn();
     } else if (this.#locked < 0) {
       this.#before = () => {
-        if (locks.lockShared(buffer) === PENDING) return PENDING;
+        if (locks.lockShared(buffer, SHARE_LOCK_PLACES) === PENDING) return PENDING;
         this.#locked = buffer;
         return true;
       };

@@ -2,7 +2,6 @@
  * A thread of the instance's own with a backend of its own, PostgreSQL's auxiliary processes: the checkpointer, the
  * background writer. One that has ended is started again until it is stopped.
  */
-import { once } from 'node:events';
 import type { Worker } from 'node:worker_threads';
 import type { LogEvent, LogSink } from '../base/log.js';
 import type { InstanceHandle } from './shared-state.js';
@@ -18,7 +17,7 @@ export class AuxiliaryThread {
   readonly #handle: InstanceHandle;
   readonly #log: LogSink;
   #thread: Worker;
-  #ended: Promise<unknown>;
+  #ended: Promise<void>;
   #startedAt = 0;
   #restart: NodeJS.Timeout | null = null;
   #stopping = false;
@@ -47,7 +46,8 @@ export class AuxiliaryThread {
   }
 
   async #untilEnded(): Promise<void> {
-    const [code] = (await once(this.#thread, 'exit')) as [number];
+    // Not events.once, which rejects with what the thread threw: that was logged, and the thread is to be started again.
+    const code = await new Promise<number>((resolve) => this.#thread.once('exit', resolve));
     if (code === 0 || this.#stopping) return;
     const wait = Math.max(0, this.#startedAt + RESTART_MILLIS - Date.now());
     this.#restart = setTimeout(() => {

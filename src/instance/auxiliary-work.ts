@@ -3,7 +3,7 @@ import { parentPort } from 'node:worker_threads';
 import { ClosedError, InstanceCrashedError } from '../base/errors.js';
 import type { LogEvent } from '../base/log.js';
 import type { Backend } from './backend.js';
-import { attachInstance } from './instance.js';
+import { attachAuxiliary } from './instance.js';
 import type { InstanceHandle } from './shared-state.js';
 
 export interface AuxiliaryWork {
@@ -22,7 +22,7 @@ export async function workAtIntervals(
 ): Promise<void> {
   let backend: Backend | null = null;
   try {
-    backend = await attachInstance(handle);
+    backend = await attachAuxiliary(handle);
     await new Rounds(makeWork(backend)).run();
   } catch (error) {
     // Of a crash, and of the end of the instance, everybody else is told.

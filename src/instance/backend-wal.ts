@@ -18,7 +18,8 @@ import { Wal } from '../wal/wal.js';
 import { WalBuffers } from '../wal/wal-buffers.js';
 import { WalFiles } from '../wal/wal-files.js';
 import { LoggedChange, type LoggedChangeParts, type LoggedPageChange } from './logged-change.js';
-import { truncationLogger, type LogTruncation } from './log-truncation.js';
+import { truncationLogger } from './log-truncation.js';
+import type { CutsInWal } from './relation-changes.js';
 import type { WalIdentity } from './shared-state.js';
 import type { ThreadParts } from './thread-parts.js';
 
@@ -30,6 +31,7 @@ interface BackendWalParts {
   readonly identity: WalIdentity;
   readonly files: FileContext;
   readonly checkpointing: Checkpointing;
+  readonly checkpointLock: CheckpointLock;
   /** What keeps pages of the data directory in memory until their records are durable. */
   readonly flusher: WalFlusher;
   readonly changes: LoggedChangeParts;
@@ -48,7 +50,7 @@ export class BackendWal {
     return this.parts.wal.control.flushed;
   }
 
-  /** Where recovery would begin to read. */
+  /** Where recovery begins to read once the checkpoint that began last is over: behind it, pages get images. */
   get redo(): Lsn {
     return this.parts.wal.control.redo;
   }
@@ -120,10 +122,27 @@ export class BackendWal {
   }
 
   /** Null for a relation whose changes are not in this WAL. */
-  logsTruncationOf(relation: SmgrRelation): LogTruncation | null {
-    const { wal, changes } = this.parts;
+  cutsOf(relation: SmgrRelation): CutsInWal | null {
+    const { wal, changes, files, checkpointLock: lock } = this.parts;
+    const { slots, slot } = changes;
     const isOurs = relation.locator.backend === undefined && changes.covers(relation.directoryNumber);
-    return isOurs ? truncationLogger(wal) : null;
+    if (!isOurs) return null;
+    return {
+      log: truncationLogger(wal),
+      take: () => lock.take(files.aio.waits, slot),
+      release: () => lock.release(slot),
+      enterCritical: () => slots.enterCritical(slot),
+      leaveCritical: () => slots.leaveCritical(slot),
+      crash: (reason) => files.aio.thread.crash(reason),
+    };
+  }
+
+  /** The backend leaves: what it was in the middle of does not go on, and what must be done whole then crashes the instance. */
+  leave(): void {
+    const { checkpointLock, changes, files } = this.parts;
+    const { slots, slot } = changes;
+    checkpointLock.release(slot);
+    if (slots.inCritical(slot)) files.aio.thread.crash(`backend ${slot} left inside a critical section`);
   }
 
   /**
@@ -212,10 +231,11 @@ export function walOf(
   const dataSync = syncMethod === 'open_datasync';
   const files = new WalFiles(vfds, slot, { directory, timeline, segmentSize, direct, dataSync });
   const wal = new Wal({ aio, scope, control, buffers, files, timeline, memory: number, memoryOffset: 0 });
+  const checkpointLock = new CheckpointLock(slots, plan.checkpointLock);
   const checkpointing = new Checkpointing({
     wal,
     waits: aio.waits,
-    lock: new CheckpointLock(slots, plan.checkpointLock),
+    lock: checkpointLock,
     slot,
     controlPath: controlFilePath(dataDirectory),
     walDirectory: directory,
@@ -237,6 +257,7 @@ export function walOf(
     identity: handle.wal,
     files: context,
     checkpointing,
+    checkpointLock,
     flusher,
     changes,
   });

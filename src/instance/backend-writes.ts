@@ -8,9 +8,9 @@ import type { BufferManager } from '../buffer/buffer-manager.js';
 import { DescriptorLayout, DIRTY, type ForkTag } from '../buffer/descriptor.js';
 import type { WalFlusher } from '../buffer/write-back.js';
 import { PinnedBuffer } from '../buffer/pinned-buffer.js';
-import type { Step } from '../shmem/wait.js';
 import type { ExtensionLocks } from '../smgr/extension-locks.js';
-import { Fork } from '../smgr/relation.js';
+import { Fork, SEGMENT_BLOCKS } from '../smgr/relation.js';
+import { requestingSyncs, type RequestSync } from '../smgr/requesting-syncs.js';
 import type { SmgrRelation, StorageManager } from '../smgr/smgr.js';
 import { makingRoom, SyncFiles } from '../smgr/sync-files.js';
 import type { SyncRequest, SyncRequests } from '../smgr/sync-requests.js';
@@ -139,7 +139,7 @@ export class BackendWrites {
     const { aio, extensionLocks: locks } = this.#parts;
     const { fork = Fork.MAIN, scope = this.#parts.scope } = options;
     const buffers = this.#parts.buffersOf(relation);
-    const requestSync = buffers.isPrivate ? null : this.#requesting(relation, fork);
+    const requestSync = this.requestsSyncOf(relation);
     const extension = new BufferedExtension({ buffers, relation, fork, count, scope, locks, requestSync });
     const { first, buffers: added } = await aio.waits.until(() => extension.step());
     return added.map((buffer, at) => new PinnedBuffer(buffers, scope, buffer, first + at));
@@ -147,15 +147,16 @@ export class BackendWrites {
 
   /** The next checkpoint is to synchronize a segment file. */
   async requestSync(relation: SmgrRelation, fork: Fork, segment: number): Promise<void> {
-    const requesting = this.#requesting(relation, fork);
-    for (let room = requesting(segment); room !== null; room = requesting(segment))
-      await this.#parts.aio.waits.until(room);
+    const first = segment * SEGMENT_BLOCKS;
+    await this.#parts.aio.waits.until(requestingSyncs(this.requestsSyncOf(relation), fork, first, first + 1));
   }
 
-  #requesting(relation: SmgrRelation, fork: Fork): (segment: number) => Step<unknown> | null {
+  /** Null for a relation that is never synchronized, because it is private. */
+  requestsSyncOf(relation: SmgrRelation): RequestSync | null {
     const { requests } = this.#parts;
     const { locator, directoryNumber: directory } = relation;
-    return (segment) =>
+    if (locator.backend !== undefined) return null;
+    return (fork, segment) =>
       requests.request({ directory, locator, fork, segment }) ? null : makingRoom(this.#parts);
   }
 

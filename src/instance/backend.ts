@@ -35,8 +35,7 @@ import { BackendWrites } from './backend-writes.js';
 import { askForExitNotice } from './exit-notices.js';
 import { methodOps } from './methods.js';
 import { failWithoutWal, walOf, type BackendWal } from './backend-wal.js';
-import type { LogTruncation } from './log-truncation.js';
-import { discarding, extending, removing, truncating } from './relation-changes.js';
+import { discarding, extending, removing, truncating, type RelationChange } from './relation-changes.js';
 import {
   checkStreamOptions,
   type DiscardOptions,
@@ -51,9 +50,6 @@ import {
   type BackendWait,
   type DatabaseChecksumFailures,
 } from './views.js';
-
-/** Of a change of a relation: what it is made of, its buffers and how it is logged, if it is. */
-type MakeStep<T> = (buffers: BufferManager, log: LogTruncation | null) => Step<T>;
 
 export class Backend {
   readonly aio: Aio;
@@ -75,12 +71,13 @@ export class Backend {
   #left = false;
   readonly #onExit = (): void => this.#closeAtExit();
 
-  constructor(handle: InstanceHandle, modules: LoadedModules, log: LogSink) {
+  /** `isAuxiliary`: of one of the instance's own threads. */
+  constructor(handle: InstanceHandle, modules: LoadedModules, log: LogSink, isAuxiliary = false) {
     const memory = new AttachedMemory(handle);
     const { settings } = handle;
     memory.header.checkLayout(memory.layout);
     memory.header.checkOpen();
-    const slot = memory.slots.claimBackend(currentThreadIdentity());
+    const slot = memory.slots.claimBackend(currentThreadIdentity(), isAuxiliary);
     const waits = new Waits(memory.slots, memory.header, slot);
     let ops: IoMethodOps;
     try {
@@ -307,13 +304,13 @@ export class Backend {
    */
   discardBuffers(relation: SmgrRelation, options: DiscardOptions = {}): Promise<number> {
     const { fork = Fork.MAIN, from = 0 } = options;
-    return this.#until(relation, (buffers) => discarding(buffers, relation, fork, from));
+    return this.#until(relation, discarding(relation, fork, from));
   }
 
   /** As `discardBuffers`, blocking the thread. */
   discardBuffersBlocking(relation: SmgrRelation, options: DiscardOptions = {}): number {
     const { fork = Fork.MAIN, from = 0 } = options;
-    return this.#block(relation, (buffers) => discarding(buffers, relation, fork, from));
+    return this.#block(relation, discarding(relation, fork, from));
   }
 
   /**
@@ -321,17 +318,17 @@ export class Backend {
    * `discardBuffers` says of readers and errors is true here as well; besides, a RelationFileError, or a RangeError
    * when the fork is shorter. After an error of the file the buffers are gone, which costs reads and no data.
    */
-  truncateRelation(relation: SmgrRelation, blocks: number, options: RelationOptions = {}): Promise<void> {
-    return this.#until(relation, (buffers, log) =>
-      truncating(buffers, relation, options.fork ?? Fork.MAIN, blocks, log),
-    );
+  async truncateRelation(
+    relation: SmgrRelation,
+    blocks: number,
+    options: RelationOptions = {},
+  ): Promise<void> {
+    await this.#until(relation, truncating(relation, options.fork ?? Fork.MAIN, blocks));
   }
 
   /** As `truncateRelation`, blocking the thread. */
   truncateRelationBlocking(relation: SmgrRelation, blocks: number, options: RelationOptions = {}): void {
-    this.#block(relation, (buffers, log) =>
-      truncating(buffers, relation, options.fork ?? Fork.MAIN, blocks, log),
-    );
+    this.#block(relation, truncating(relation, options.fork ?? Fork.MAIN, blocks));
   }
 
   /**
@@ -339,12 +336,12 @@ export class Backend {
    * many files that were. Readers and errors as with `truncateRelation`. The relation may be created anew.
    */
   dropRelation(relation: SmgrRelation): Promise<number> {
-    return this.#until(relation, (buffers, log) => removing(buffers, relation, this.parts.syncRequests, log));
+    return this.#until(relation, removing(relation, this.parts.syncRequests));
   }
 
   /** As `dropRelation`, blocking the thread. */
   dropRelationBlocking(relation: SmgrRelation): number {
-    return this.#block(relation, (buffers, log) => removing(buffers, relation, this.parts.syncRequests, log));
+    return this.#block(relation, removing(relation, this.parts.syncRequests));
   }
 
   /**
@@ -357,7 +354,7 @@ export class Backend {
     pages: Uint8Array | number,
     options: RelationOptions = {},
   ): Promise<number> {
-    return this.#until(relation, (buffers) => extending(buffers, relation, options.fork ?? Fork.MAIN, pages));
+    return this.#until(relation, extending(relation, options.fork ?? Fork.MAIN, pages));
   }
 
   /** As `extendRelation`, blocking the thread. */
@@ -366,20 +363,22 @@ export class Backend {
     pages: Uint8Array | number,
     options: RelationOptions = {},
   ): number {
-    return this.#block(relation, (buffers) => extending(buffers, relation, options.fork ?? Fork.MAIN, pages));
+    return this.#block(relation, extending(relation, options.fork ?? Fork.MAIN, pages));
   }
 
   /** What making the step throws is a rejection, too. */
-  async #until<T>(relation: SmgrRelation, makeStep: MakeStep<T>): Promise<T> {
-    return this.aio.waits.until(this.#step(relation, makeStep));
+  async #until<T>(relation: SmgrRelation, change: RelationChange<T>): Promise<T> {
+    return this.aio.waits.until(this.#step(relation, change));
   }
 
-  #block<T>(relation: SmgrRelation, makeStep: MakeStep<T>): T {
-    return this.aio.waits.block(this.#step(relation, makeStep));
+  #block<T>(relation: SmgrRelation, change: RelationChange<T>): T {
+    return this.aio.waits.block(this.#step(relation, change));
   }
 
-  #step<T>(relation: SmgrRelation, makeStep: MakeStep<T>): Step<T> {
-    return makeStep(this.#openBuffersOf(relation), this.#wal?.logsTruncationOf(relation) ?? null);
+  #step<T>(relation: SmgrRelation, change: RelationChange<T>): Step<T> {
+    const buffers = this.#openBuffersOf(relation);
+    const wal = this.#wal?.cutsOf(relation) ?? null;
+    return change(buffers, { wal, requestSync: this.writes.requestsSyncOf(relation) });
   }
 
   #openBuffersOf(relation: SmgrRelation): BufferManager {
@@ -488,6 +487,7 @@ export class Backend {
     if (!this.#beginLeaving()) return;
     const { slots, native } = this.parts.memory;
     this.rootScope.end(true);
+    this.#wal?.leave();
     this.#smgr.closeAll();
     this.parts.reopens.close();
     this.parts.vfds.closeAll();

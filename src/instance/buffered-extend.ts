@@ -11,7 +11,8 @@ import { DropRelationBuffers } from '../buffer/drop-buffers.js';
 import { DIRTY_VICTIMS } from '../buffer/pool.js';
 import { PENDING, type Pending, type Step } from '../shmem/wait.js';
 import type { ExtensionLocks } from '../smgr/extension-locks.js';
-import { SEGMENT_BLOCKS, type Fork } from '../smgr/relation.js';
+import type { Fork } from '../smgr/relation.js';
+import { requestingSyncs, type RequestSync } from '../smgr/requesting-syncs.js';
 import type { SmgrRelation } from '../smgr/smgr.js';
 
 export interface Extension {
@@ -21,8 +22,8 @@ export interface Extension {
   readonly count: number;
   readonly scope: Scope;
   readonly locks: ExtensionLocks;
-  /** Asks for an fsync of a segment; null when there was room. Null: nothing is synchronized. */
-  readonly requestSync: ((segment: number) => Step<unknown> | null) | null;
+  /** Null: nothing is synchronized. */
+  readonly requestSync: RequestSync | null;
 }
 
 /** New blocks, and their buffers in order, pinned for the scope. */
@@ -41,7 +42,7 @@ export class BufferedExtension {
   /** What is waited for, holding nothing but the extension lock. */
   #before: Step<unknown> | null = null;
   #extended: Extended | null = null;
-  #nextSegment = 0;
+  #requesting: Step<true> = () => true;
 
   constructor(given: Extension) {
     if (!Number.isInteger(given.count) || given.count < 1)
@@ -56,7 +57,7 @@ export class BufferedExtension {
         if (this.#before !== null && this.#before() === PENDING) return PENDING;
         this.#before = null;
         if (this.#extended !== null) {
-          if (this.#requestSyncs(this.#extended)) return this.#extended;
+          return this.#requesting() === PENDING ? PENDING : this.#extended;
         } else if (!this.#locked) {
           if (this.#lock() === PENDING) return PENDING;
         } else if (this.#claimAll()) {
@@ -77,7 +78,6 @@ export class BufferedExtension {
     if (locks.lock(this.#hash) === PENDING) return PENDING;
     this.#locked = true;
     this.#end = relation.blockCount(fork);
-    this.#nextSegment = Math.floor(this.#end / SEGMENT_BLOCKS);
     this.#before = this.#dropping();
     return true;
   }
@@ -127,24 +127,14 @@ export class BufferedExtension {
   }
 
   #grow(): Extended {
-    const { buffers, relation, fork, count } = this.#given;
+    const { buffers, relation, fork, count, requestSync } = this.#given;
     for (const buffer of this.#claimed) buffers.page(buffer).fill(0, 0, BLOCK_SIZE);
     relation.zeroExtend(fork, this.#end, count);
     for (const buffer of this.#claimed) buffers.bufferIo.endAsValid(buffer);
+    this.#requesting = requestingSyncs(requestSync, fork, this.#end, this.#end + count);
     const extended = { first: this.#end, buffers: this.#claimed };
     this.#claimed = [];
     this.#unlock();
     return extended;
-  }
-
-  /** False: there is no room for a request, which is made first. */
-  #requestSyncs({ first, buffers }: Extended): boolean {
-    const { requestSync } = this.#given;
-    const last = Math.floor((first + buffers.length - 1) / SEGMENT_BLOCKS);
-    for (; requestSync !== null && this.#nextSegment <= last; this.#nextSegment++) {
-      this.#before = requestSync(this.#nextSegment);
-      if (this.#before !== null) return false;
-    }
-    return true;
   }
 }

@@ -25,6 +25,8 @@ class Checkpointer implements AuxiliaryWork {
   #lastEnd: Lsn = INVALID_LSN;
   #lastTime = Date.now();
   #notBefore = 0;
+  /** Then `redo` says nothing of how much recovery would read. */
+  #hasFailed = false;
 
   constructor(backend: Backend, timeout: number, maxWalSize: number) {
     this.#backend = backend;
@@ -33,27 +35,31 @@ class Checkpointer implements AuxiliaryWork {
   }
 
   async round(): Promise<void> {
-    try {
-      const { wal } = this.#backend;
-      if (wal.flushedUpTo < wal.insertedUpTo) await wal.flush();
-      this.#prepareSegment();
-      if (this.#isDue()) await this.#checkpoint();
-    } catch (error) {
-      this.#notBefore = Date.now() + RETRY_MILLIS;
-      throw error;
-    }
+    const { wal } = this.#backend;
+    // First: on a full disk it may be what makes room for the others.
+    if (this.#isDue()) await this.#checkpoint();
+    if (wal.flushedUpTo < wal.insertedUpTo) await wal.flush();
+    this.#prepareSegment();
   }
 
   #isDue(): boolean {
     const { wal } = this.#backend;
     const now = Date.now();
     if (now < this.#notBefore || wal.insertedUpTo === this.#lastEnd) return false;
+    if (this.#hasFailed) return true;
     return now - this.#lastTime >= this.#timeout || wal.insertedUpTo - wal.redo >= this.#maxWalSize;
   }
 
   async #checkpoint(): Promise<void> {
     const began = Date.now();
-    await this.#backend.wal.checkpoint();
+    try {
+      this.#hasFailed = true; // unless it gets to its end
+      await this.#backend.wal.checkpoint();
+      this.#hasFailed = false;
+    } catch (error) {
+      this.#notBefore = Date.now() + RETRY_MILLIS;
+      throw error;
+    }
     this.#lastTime = began;
     this.#lastEnd = this.#backend.wal.insertedUpTo;
   }

@@ -129,6 +129,14 @@ export async function attachInstance(
   return new Backend(handle, await loadModules(handle), options.log ?? defaultLogSink);
 }
 
+/** The same for one of the instance's own threads, which have places kept for them. */
+export async function attachAuxiliary(
+  handle: InstanceHandle,
+  log: LogSink = defaultLogSink,
+): Promise<Backend> {
+  return new Backend(handle, await loadModules(handle), log, true);
+}
+
 /** Until then they would have nothing to do; a program that is over sooner need not wait for their start. */
 const AUXILIARIES_MILLIS = 100;
 

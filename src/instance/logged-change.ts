@@ -98,6 +98,8 @@ export class LoggedChange {
       const pages = this.#changed;
       if (pages.length === 0) return Math.max(...this.#buffers.map(({ page }) => pageLsn(viewOf(page))));
       this.#inserting ??= this.#insert(pages);
+      // While it waited for space, the scope may have ended, and the locks with it. From here to `#apply` nothing waits.
+      for (const { lock } of pages) lock.assertHeld();
       const end = this.#inserting();
       if (end === PENDING) return PENDING;
       this.#inserting = null;
@@ -145,7 +147,7 @@ export class LoggedChange {
 
   #insert(pages: readonly ChangedPage[]): Step<Lsn | null> {
     const { wal, slots, slot, bufferIo } = this.#parts;
-    const { bytes, oldestPageLsn } = genericRecord(pages, wal.control.redo);
+    const { bytes, oldestPageLsn } = genericRecord(pages, wal.control.redo, wal.control.reserved);
     for (const { lock } of pages) bufferIo.markDirty(lock.buffer);
     return wal.inserting(bytes, { oldestPageLsn, placed: () => slots.enterCritical(slot) });
   }

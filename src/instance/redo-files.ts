@@ -46,11 +46,12 @@ export class RedoFiles implements RedoStore {
   }
 
   async truncate(end: ForkEnd): Promise<void> {
-    const { buffers, aio } = this.#backend;
+    const { buffers, aio, writes } = this.#backend;
     const relation = this.#relation(end);
     const fork = end.fork as Fork;
     if (relation.blockCount(fork) <= end.blocks) return;
-    await aio.waits.until(truncating(buffers, relation, fork, end.blocks, null));
+    const hearers = { wal: null, requestSync: writes.requestsSyncOf(relation) };
+    await aio.waits.until(truncating(relation, fork, end.blocks)(buffers, hearers));
   }
 
   willNeedSync(at: RedoBlock): Promise<void> {

@@ -84,7 +84,7 @@ export interface InstancePlan {
 export function planInstance(settings: ResolvedSettings): InstancePlan {
   const plan = new SegmentPlan();
   const header = InstanceHeader.plan(plan);
-  const slots = Slots.plan(plan, settings.maxBackends);
+  const slots = Slots.plan(plan, settings.maxBackends, settings.auxiliaryBackends);
   const counters = Counters.plan(plan, slots.count);
   const { maxBackends, ioMaxConcurrency, ioMaxCombineLimit } = settings;
   const handles = HandleTable.plan(plan, maxBackends, ioMaxConcurrency, ioMaxCombineLimit);

@@ -163,6 +163,7 @@ function walControl({ handle, plan, slots }: AttachedMemory, slot: number): WalC
     bufferBytes,
     writeBytesMax: Math.min(WAL_WRITE_BYTES_MAX, bufferBytes / 2),
     writesAreDurable: wal.syncMethod === 'open_datasync',
+    writesOneByOne: wal.syncMethod === 'open_datasync' && !wal.direct,
   };
   const handles = new HandleTable(slots, plan.handles);
   return new WalControl(slots, slot, plan.wal, shape, (index, generation) =>

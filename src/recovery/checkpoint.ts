@@ -7,7 +7,7 @@
  * The redo position comes first: a change that has its record before it has marked its page dirty before that, so
  * it is found; one behind it is in the WAL that recovery reads.
  */
-import { unlinkSync } from 'node:fs';
+import { statSync, unlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { WalFileError } from '../base/wal-errors.js';
 import type { Waits } from '../shmem/wait.js';
@@ -106,7 +106,9 @@ export class Checkpointing {
     try {
       for (const segment of segments) {
         if (segment >= keepFrom) break;
-        if (next <= lastWanted && linkUnlessThere(path(segment), path(next))) next++;
+        // With two names it is a segment to come already: whoever gave it that name ended before it took this one away.
+        const isFree = statSync(path(segment)).nlink === 1;
+        if (isFree && next <= lastWanted && linkUnlessThere(path(segment), path(next))) next++;
         unlinkSync(path(segment));
         isChanged = true;
       }

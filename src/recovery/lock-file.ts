@@ -5,7 +5,7 @@
  * left over from a crash, and taken over; so is one of a process with our own number that began at another time: in
  * a container, every start may get the same number.
  */
-import { linkSync, readFileSync, rmSync, unlinkSync, writeFileSync } from 'node:fs';
+import { linkSync, readFileSync, renameSync, rmSync, statSync, unlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { threadId } from 'node:worker_threads';
 import { PgaioError } from '../base/errors.js';
@@ -50,9 +50,11 @@ export function lockDataDirectory(directory: string): void {
   writeFileSync(draft, `${process.pid}\n${directory}\n${BEGAN}\n`, { mode: 0o600, flush: true });
   try {
     while (!linkExclusively(draft, path)) {
+      const judged = statSync(path, { bigint: true, throwIfNoEntry: false });
+      if (judged === undefined) continue; // its holder has just given it back
       const pid = holderOf(path);
       if (pid !== null) throw new DataDirectoryInUseError(directory, pid);
-      unlinkSync(path);
+      removeStale(path, judged.ino);
     }
   } finally {
     unlinkSync(draft);
@@ -61,6 +63,22 @@ export function lockDataDirectory(directory: string): void {
 
 export function unlockDataDirectory(directory: string): void {
   rmSync(join(directory, FILE_NAME), { force: true });
+}
+
+/**
+ * Removes the file that was judged, and no other: between the judgement and this somebody else may have removed it, and put
+ * a lock of its own in its place.
+ */
+function removeStale(path: string, inode: bigint): void {
+  const aside = `${path}.${process.pid}.${threadId}.stale`;
+  try {
+    renameSync(path, aside);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return;
+    throw error;
+  }
+  if (statSync(aside, { bigint: true }).ino !== inode) linkExclusively(aside, path);
+  unlinkSync(aside);
 }
 
 /** False: there is a file of this name. */
@@ -76,7 +94,9 @@ function linkExclusively(from: string, to: string): boolean {
 
 /** The process that has the directory; null: nobody any more. */
 function holderOf(path: string): number | null {
-  const [first = '', , third = ''] = readFileSync(path, 'utf8').split('\n');
+  const content = contentOf(path);
+  if (content === null) return null;
+  const [first = '', , third = ''] = content.split('\n');
   const pid = Math.abs(Number.parseInt(first, 10)); // a stand-alone server's is negative
   if (!(pid > 0)) return 0; // of a server that is just starting, or crashed when it was
   if (pid === process.pid)
@@ -86,5 +106,15 @@ function holderOf(path: string): number | null {
     return pid;
   } catch (error) {
     return (error as NodeJS.ErrnoException).code === 'EPERM' ? pid : null;
+  }
+}
+
+/** Null: there is no such file any more. */
+function contentOf(path: string): string | null {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null;
+    throw error;
   }
 }

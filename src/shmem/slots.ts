@@ -68,7 +68,10 @@ export const MAX_BACKENDS_LIMIT: number = MAX_SLOTS - MAX_IO_WORKERS - 1;
 
 export interface SlotRegion {
   readonly start: number;
+  /** Those of the instance's own threads included. */
   readonly maxBackends: number;
+  /** The last so many backends are for the instance's own threads. */
+  readonly auxiliaries: number;
   readonly count: number;
 }
 
@@ -78,10 +81,10 @@ export class Slots {
   /** Throws when the instance crashed; for whoever waits without a latch. */
   checkAlive: () => void = () => undefined;
 
-  static plan(plan: SegmentPlan, maxBackends: number): SlotRegion {
+  static plan(plan: SegmentPlan, maxBackends: number, auxiliaries = 0): SlotRegion {
     const count = maxBackends + MAX_IO_WORKERS + 1;
     assert(count <= MAX_SLOTS, `${maxBackends} backends need ${count} slots, ${MAX_SLOTS} are possible`);
-    return { start: plan.reserve('slots', count * SlotLayout.words), maxBackends, count };
+    return { start: plan.reserve('slots', count * SlotLayout.words), maxBackends, auxiliaries, count };
   }
 
   constructor(words: SharedWords, region: SlotRegion) {
@@ -143,17 +146,21 @@ export class Slots {
     return threadId !== 0 && this.words.load(this.exitNoticeWord(slot)) === threadId;
   }
 
-  /** Takes a free backend slot for the calling thread. */
-  claimBackend(identity: ThreadIdentity): number {
-    for (let slot = 0; slot < this.region.maxBackends; slot++) {
+  /** Takes a free backend slot for the calling thread. Users' threads and the instance's own have theirs apart. */
+  claimBackend(identity: ThreadIdentity, isAuxiliary = false): number {
+    const { maxBackends, auxiliaries } = this.region;
+    const users = maxBackends - auxiliaries;
+    const end = isAuxiliary ? maxBackends : users;
+    for (let slot = isAuxiliary ? users : 0; slot < end; slot++) {
       if (this.tryClaim(slot, identity)) return slot;
     }
-    throw new ResourceExhaustedError(
-      `all ${this.region.maxBackends} backends of this instance are attached`,
-      {
-        hint: 'Close a backend, or create the instance with a higher maxBackends.',
-      },
-    );
+    if (isAuxiliary)
+      throw new ResourceExhaustedError(
+        `all ${auxiliaries} backends of the instance's own threads are attached`,
+      );
+    throw new ResourceExhaustedError(`all ${users} backends of this instance are attached`, {
+      hint: 'Close a backend, or create the instance with a higher maxBackends.',
+    });
   }
 
   tryClaim(slot: number, identity: ThreadIdentity): boolean {

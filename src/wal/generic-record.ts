@@ -41,13 +41,16 @@ export interface GenericRecord {
   readonly oldestPageLsn: Lsn;
 }
 
-/** Those pages that have not been changed since `redo` get images. */
-export function genericRecord(pages: readonly PageChangeRecord[], redo: Lsn): GenericRecord {
+/**
+ * Those pages that have not been changed since `redo` get images; and those with an LSN that this WAL has not come to (its end
+ * is `end`), a copy from elsewhere perhaps: redo would take them for newer than the record.
+ */
+export function genericRecord(pages: readonly PageChangeRecord[], redo: Lsn, end: Lsn): GenericRecord {
   let oldestPageLsn = Infinity;
   const blocks = pages.map((page, id): RecordBlock => {
     const { tablespace, database, relation, fork, block, lsn, after, delta } = page;
     const place = { id, tablespace, database, relation, fork, block };
-    if (lsn <= redo) return { ...place, image: { page: after, ...holeOf(after) } };
+    if (lsn <= redo || lsn > end) return { ...place, image: { page: after, ...holeOf(after) } };
     oldestPageLsn = Math.min(oldestPageLsn, lsn);
     return { ...place, data: delta };
   });

@@ -113,6 +113,11 @@ export interface WalShape {
   readonly writeBytesMax: number;
   /** Whether a write that is over is durable: open_datasync. */
   readonly writesAreDurable: boolean;
+  /**
+   * One flight at a time: durable writes through the page cache. What the device could not write the kernel says once to each
+   * open file, so that of two at the same time one could hear of the other's failure, and the other of success.
+   */
+  readonly writesOneByOne: boolean;
 }
 
 export interface ReserveOptions {
@@ -326,22 +331,23 @@ export class WalControl {
         if (gathers && this.#isSyncing()) return this.#waitForSync();
         return this.#issue(want, complete, handle, generation);
       }
-      if (this.written < want) return this.#waitForFlight(this.#word(AT.flightHead));
+      if (this.written < want) return this.#waitForFlight(this.#word(AT.flightHead), handle, generation);
       return this.#sync(handle, generation);
     });
   }
 
   #issue(want: number, complete: number, handle: number, generation: number): WalTask {
-    const { segmentSize, writeBytesMax, writesAreDurable } = this.shape;
+    const { segmentSize, writeBytesMax, writesAreDurable, writesOneByOne } = this.shape;
     const head = this.#word(AT.flightHead);
     const tail = this.#word(AT.flightTail);
     const issued = this.#get(AT.issued);
     const first = pageStart(issued);
-    if (((tail - head) | 0) === FLIGHTS) return this.#waitForFlight(head);
+    if (((tail - head) | 0) === FLIGHTS) return this.#waitForFlight(head, handle, generation);
     const last = this.#flight((tail - 1) | 0);
     // The page is in flight as it was; behind it go the bytes that have come into it since.
-    if (tail !== head && first < issued && this.#words.get(last + FLIGHT.state) !== FlightState.WRITTEN)
-      return this.#waitForFlight((tail - 1) | 0);
+    const isAfterIt = first < issued || writesOneByOne;
+    if (tail !== head && isAfterIt && this.#words.get(last + FLIGHT.state) !== FlightState.WRITTEN)
+      return this.#waitForFlight((tail - 1) | 0, handle, generation);
     let end = Math.min(complete, first - (first % segmentSize) + segmentSize, first + writeBytesMax);
     // A page that is not full is written again, and not before this write is over: see above.
     const full = pageStart(end);
@@ -396,11 +402,12 @@ export class WalControl {
     return WalTask.WAIT;
   }
 
-  #waitForFlight(index: number): WalTask {
+  /** A flight that its thread lost is the caller's. */
+  #waitForFlight(index: number, handle: number, generation: number): WalTask {
     const flight = this.#flight(index);
     if (this.#isLost(flight + FLIGHT.handle)) {
       this.#words.set(flight + FLIGHT.state, FlightState.AGAIN);
-      return this.#write(index, -1, 0);
+      return this.#write(index, handle, generation);
     }
     this.ioHandle = this.#words.get(flight + FLIGHT.handle);
     this.ioGeneration = this.#words.get(flight + FLIGHT.generation);

@@ -1,9 +1,15 @@
 /** The background writer: who needs a buffer finds it clean, and the thread comes back when it has ended. */
 import assert from 'node:assert/strict';
-import { after, before, it } from 'node:test';
+import { readFileSync } from 'node:fs';
+import { after, afterEach, before, beforeEach, describe, it } from 'node:test';
 import { BackgroundWriter } from '../../src/buffer/background-writer.js';
 import type { Backend } from '../../src/instance/backend.js';
-import { createInstance } from '../../src/instance/instance.js';
+import {
+  attachAuxiliary,
+  attachInstance,
+  createInstance,
+  type Instance,
+} from '../../src/instance/instance.js';
 import type { SmgrRelation } from '../../src/smgr/smgr.js';
 import { forEachMethod, openRig, type Rig } from '../../testing/instances.js';
 import { DataDirectory } from '../../testing/relations.js';
@@ -94,6 +100,54 @@ forEachMethod((ioMethod) => {
     await untilTrue(() => backend.counters().backendsLost > backendsLost || backend.waits().length > 0);
     await untilItCleans();
     assert.equal(warnings.length, 1);
-    assert.match(warnings[0] ?? '', /the thread of backend 1 ended without closing it/);
+    assert.match(warnings[0] ?? '', /the thread of backend \d+ ended without closing it/);
+  });
+});
+
+describe('a background writer that cannot begin', () => {
+  const warnings: string[] = [];
+  let data: DataDirectory;
+  let instance: Instance;
+  let relation: SmgrRelation;
+  let inItsPlace: Backend;
+  beforeEach(async () => {
+    warnings.length = 0;
+    data = new DataDirectory();
+    instance = await createInstance({
+      maxBackends: 2,
+      sharedBuffers: BUFFERS * 8192,
+      bgwriterLruMaxpages: 1000,
+      bgwriterDelay: 10,
+      log: ({ message }) => warnings.push(message),
+    });
+    relation = instance.backend.openRelation(data.path, data.write(1, BLOCKS));
+    inItsPlace = await attachAuxiliary(instance.handle);
+    await untilTrue(() => warnings.length > 0);
+    assert.match(warnings[0] ?? '', /^the background writer ended: all 1 backends of the instance's own/);
+  });
+  afterEach(() => {
+    data[Symbol.dispose]();
+  });
+
+  it('is started again; what users have attached is not in its way', async () => {
+    const other = await attachInstance(instance.handle);
+    await assert.rejects(attachInstance(instance.handle), {
+      message: 'all 2 backends of this instance are attached',
+    });
+    await inItsPlace.close();
+    const { backend } = instance;
+    for (let next = 0; backend.counters().pagesCleaned === 0; next += 16) {
+      await changeBlocks(backend, relation, next, 16);
+      await new Promise(setImmediate);
+    }
+    await other.close();
+    await instance.close();
+  });
+
+  it('keeps nobody from closing the instance, which writes what is dirty', async () => {
+    await changeBlocks(instance.backend, relation, 7, 1);
+    await inItsPlace.close();
+    await instance.close();
+    assert.equal(readFileSync(data.file(1))[7 * 8192 + 100], 1);
   });
 });

@@ -277,7 +277,7 @@ forEachMethod((ioMethod) => {
     empty(after);
     const place = { tablespace: 1663, database: 1, relation: RELATION, fork: 0, block: 9 };
     const change = { ...place, lsn: 1, after, delta: pageDelta(new Uint8Array(BLOCK), after) };
-    await backend.aio.waits.until(wal.inserting(genericRecord([change], 0).bytes));
+    await backend.aio.waits.until(wal.inserting(genericRecord([change], 0, Infinity).bytes));
     await backend.wal.flush();
     const missing = crash(data);
     await backend.truncateRelation(relation, 2);

@@ -77,7 +77,7 @@ describe('a generic record', () => {
       after[30] = 0x77;
       return { ...place, block, lsn, after, delta: pageDelta(before, after) };
     });
-    const { bytes, oldestPageLsn } = genericRecord(pages, 2000);
+    const { bytes, oldestPageLsn } = genericRecord(pages, 2000, Infinity);
     assert.equal(oldestPageLsn, 3000);
     const blocks = decode(bytes);
     assert.deepEqual(
@@ -85,7 +85,7 @@ describe('a generic record', () => {
       [true, true, false],
     );
     assert.ok(blocks[0] !== undefined && blocks[0].imageLength < 200);
-    assert.equal(genericRecord(pages, 3000).oldestPageLsn, Infinity);
+    assert.equal(genericRecord(pages, 3000, Infinity).oldestPageLsn, Infinity);
   });
 
   it('that does not fit a page is refused', () => {

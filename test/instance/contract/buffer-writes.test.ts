@@ -313,6 +313,25 @@ forEachMethod((ioMethod) => {
     await b.writes.checkpointBuffers();
   });
 
+  it('a file that was cut, or made longer behind the pool, is synchronized by the next checkpoint', async () => {
+    fresh(8);
+    await a.writes.checkpointBuffers();
+    await a.truncateRelation(relation, 4);
+    assert.equal(await b.writes.processSyncRequests(), 1);
+    await a.extendRelation(relation, 3);
+    assert.equal(await b.writes.processSyncRequests(), 1);
+    a.truncateRelationBlocking(relation, 7); // as long as it is
+    assert.equal(await b.writes.processSyncRequests(), 0);
+    const truncate = relation.truncate.bind(relation);
+    relation.truncate = (fork, blocks) => {
+      const [request] = a.parts.syncRequests.requests();
+      assert.equal(request?.locator.relation, number, 'asked for before the file is cut');
+      truncate(fork, blocks);
+    };
+    await a.truncateRelation(relation, 1);
+    assert.equal(await b.writes.processSyncRequests(), 1);
+  });
+
   it('a relation is synchronized with all that is dirty of it, and nothing else', async () => {
     fresh(4);
     const other = relation;
