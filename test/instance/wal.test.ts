@@ -7,7 +7,8 @@ import { describe, it } from 'node:test';
 import type { WalSettings } from '../../src/base/settings.js';
 import type { Backend } from '../../src/instance/backend.js';
 import type { BackendWal } from '../../src/instance/backend-wal.js';
-import { holdIo, Injection, type IoHold } from '../../testing/injection.js';
+import { holdFsync } from '../../testing/hold-fsync.js';
+import { holdIo, Injection } from '../../testing/injection.js';
 import { forEachMethod, withRig, type Rig } from '../../testing/instances.js';
 import { seededRandom } from '../../testing/random.js';
 import { logicalMessage } from '../../src/wal/logical-message.js';
@@ -168,18 +169,6 @@ forEachMethod((ioMethod) => {
     });
   });
 
-  /** As what its backend starts next is an fsync: holds that. */
-  function holdFsync(backend: Backend): () => IoHold {
-    const { aio } = backend;
-    let hold: IoHold | null = null;
-    aio.startFsync = (io, fd) => {
-      hold = holdIo(injection, backend, 'beforeSharedCompletion');
-      Reflect.deleteProperty(aio, 'startFsync');
-      aio.startFsync(io, fd);
-    };
-    return () => hold ?? assert.fail('no fsync was started');
-  }
-
   const turns = async (): Promise<void> => {
     for (let turn = 0; turn < 20; turn++) await new Promise(setImmediate);
   };
@@ -188,7 +177,7 @@ forEachMethod((ioMethod) => {
     it('who commits while an fdatasync runs waits for it, and one write and one sync are for all of them', async () => {
       await withWal({ syncMethod: 'fdatasync' }, async (rig, directory) => {
         const other = await rig.attach();
-        const held = holdFsync(rig.backend);
+        const held = holdFsync(injection, rig.backend);
         const before = rig.backend.counters();
         const first = walOf(rig.backend).commit('a', 'one');
         await turns();
@@ -210,7 +199,7 @@ forEachMethod((ioMethod) => {
   if (ioMethod !== 'sync')
     it('while an fdatasync runs, much is written without waiting for it', async () => {
       await withWal({ syncMethod: 'fdatasync', buffers: 512 * 1024 }, async (rig) => {
-        const held = holdFsync(rig.backend);
+        const held = holdFsync(injection, rig.backend);
         const first = walOf(rig.backend).commit('a', 'one');
         await turns();
         await held().arrived();
