@@ -5,8 +5,11 @@ import { dirname, relative } from 'node:path';
 import { build } from 'esbuild';
 import { root } from './command.mjs';
 
-/** Programs, and what runs in threads of its own: nobody imports those, or there would be two of each module. */
-const isProgram = (source) => /(-thread|[/-]main)\.ts$/.test(source);
+/**
+ * Programs, what runs in threads of its own, and what those load by URL: nobody else imports them, or there would be two
+ * of each module.
+ */
+const isProgram = (source) => /(-thread|-hooks|[/-]main)\.ts$/.test(source);
 
 /** `sources`: paths of all TypeScript files, relative to the root. */
 export async function bundlePrograms(sources) {
@@ -31,7 +34,10 @@ async function bundle(source) {
   });
 }
 
-/** A module finds files beside itself by `import.meta.url`, which in a bundle is the bundle's. */
+/**
+ * A module finds files beside itself by `import.meta.url`, which in a bundle is the bundle's. The program's own is left
+ * alone: that is it, and may have a query.
+ */
 function ownUrls(program) {
   const from = dirname(outputOf(program));
   return {
@@ -39,6 +45,7 @@ function ownUrls(program) {
     setup({ onLoad }) {
       onLoad({ filter: /\.ts$/ }, ({ path }) => {
         const text = readFileSync(path, 'utf8');
+        if (relative(root, path) === program) return { contents: text, loader: 'ts' };
         const own = relative(from, outputOf(relative(root, path)));
         const url = `new URL(${JSON.stringify(own)}, import.meta.url).href`;
         return { contents: text.replaceAll('import.meta.url', url), loader: 'ts' };

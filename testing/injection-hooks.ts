@@ -5,7 +5,7 @@ import { Operation, type IoHandle } from '../src/aio/handle.js';
 import { TargetId } from '../src/aio/ids.js';
 import type { InjectionHooks } from '../src/aio/injection-points.js';
 import { SmgrWord } from '../src/smgr/smgr-target.js';
-import { Action, ANY, points, Rule, RULE_WORDS, THREADS, type Point } from './injection.js';
+import { Action, ANY, points, Rule, RULE_WORDS, THREADS, type Point } from './injection-rules.js';
 
 const key = new URL(import.meta.url).searchParams.get('key') ?? '';
 const words = new Int32Array(getEnvironmentData(key) as unknown as SharedArrayBuffer);

@@ -2,7 +2,6 @@
  * Reads that are over exactly when the test wants it: of named pipes, through handles. The kernel keeps each
  * in flight until something is written into its pipe.
  */
-import { execFileSync } from 'node:child_process';
 import { closeSync, openSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { threadId } from 'node:worker_threads';
@@ -50,7 +49,8 @@ export class PipeReads {
   start(): PipeRead {
     const { aio, files, rootScope } = this.#backend;
     const path = join(this.#directory, `pipe-${threadId}-${++this.#next}`);
-    execFileSync('mkfifo', [path]);
+    // Loaded here, for threads import this file that never make a pipe, and each would pay ten milliseconds.
+    process.getBuiltinModule('node:child_process').execFileSync('mkfifo', [path]);
     const fd = openSync(path, 'r+');
     this.#descriptors.push(fd);
     const vfd = files.vfds.open(writeSample(this.#directory, 8)); // the I/O needs a file to be named after

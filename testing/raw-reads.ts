@@ -17,10 +17,10 @@ export function byteAt(position: number): number {
 
 export function writeSample(directory: string, bytes: number): string {
   const path = join(directory, `sample-${bytes}`);
-  writeFileSync(
-    path,
-    Uint8Array.from({ length: bytes }, (_, position) => byteAt(position)),
-  );
+  // `Uint8Array.from` takes eight times as long, and most tests of handles write one.
+  const content = new Uint8Array(bytes);
+  for (let position = 0; position < bytes; position++) content[position] = byteAt(position);
+  writeFileSync(path, content);
   return path;
 }
 

@@ -11,7 +11,7 @@ import { seededRandom, type Random } from './random.js';
 import { DataDirectory } from './relations.js';
 import { SimulatedBackend } from './simulated-backend.js';
 import { Death, SimulatedPool, type DeathPoint } from './simulated-pool.js';
-import { makeTask, type SimulatedTask } from './simulated-tasks.js';
+import { makeTask, type SimulatedRelation, type SimulatedTask } from './simulated-tasks.js';
 
 export interface SimulationOptions {
   seed: number;
@@ -84,12 +84,19 @@ class Simulation {
   }
 }
 
+/** What simulations read. Nobody changes it, so that it serves any number of them. */
+export class SimulationData extends DataDirectory {
+  readonly relations: readonly SimulatedRelation[] = [40, 90].map((blocks, at) => ({
+    locator: this.write(300 + at, blocks),
+    blocks,
+  }));
+}
+
 /** Runs a whole simulation. Throws what any task found wrong; the message begins with the seed. */
-export async function simulate(options: SimulationOptions): Promise<SimulationResult> {
+export async function simulate(options: SimulationOptions, data: SimulationData): Promise<SimulationResult> {
   const simulation = new Simulation(options);
   const { random } = simulation;
-  using data = new DataDirectory();
-  const relations = [40, 90].map((blocks, at) => ({ locator: data.write(300 + at, blocks), blocks }));
+  const { relations } = data;
   const state = await createSharedState({
     ioMethod: options.ioMethod,
     sharedBuffers: random.pick(['512kB', '1MB']),

@@ -1,7 +1,8 @@
 /** The background writer: who needs a buffer finds it clean, and the thread comes back when it has ended. */
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
-import { after, afterEach, before, beforeEach, describe, it } from 'node:test';
+import { after, afterEach, before, beforeEach, describe, it, test } from 'node:test';
+import type { IoMethodName } from '../../src/base/settings.js';
 import { BackgroundWriter } from '../../src/buffer/background-writer.js';
 import type { Backend } from '../../src/instance/backend.js';
 import {
@@ -10,6 +11,7 @@ import {
   createInstance,
   type Instance,
 } from '../../src/instance/instance.js';
+import { supportedMethods } from '../../src/instance/methods.js';
 import type { SmgrRelation } from '../../src/smgr/smgr.js';
 import { forEachMethod, openRig, type Rig } from '../../testing/instances.js';
 import { DataDirectory } from '../../testing/relations.js';
@@ -72,36 +74,6 @@ forEachMethod((ioMethod) => {
     for (let round = 0; round < 300; round++) writer.due();
     assert.ok(writer.due().length <= 2);
   });
-
-  it('is a thread that works by itself, and is started again when it ends', async () => {
-    using data = new DataDirectory();
-    const warnings: string[] = [];
-    await using instance = await createInstance({
-      ioMethod,
-      sharedBuffers: BUFFERS * 8192,
-      ioMemory: '1MB',
-      bgwriterLruMaxpages: 1000,
-      bgwriterDelay: 10,
-      log: ({ message }) => warnings.push(message),
-    });
-    const { backend } = instance;
-    const large = backend.openRelation(data.path, data.write(1, BLOCKS));
-    let next = 0;
-    const untilItCleans = async (): Promise<void> => {
-      const { pagesCleaned } = backend.counters();
-      while (backend.counters().pagesCleaned === pagesCleaned) {
-        await changeBlocks(backend, large, (next += 16), 16);
-        await new Promise(setImmediate);
-      }
-    };
-    await untilItCleans();
-    await instance.terminateAuxiliary('background writer');
-    const { backendsLost } = backend.counters();
-    await untilTrue(() => backend.counters().backendsLost > backendsLost || backend.waits().length > 0);
-    await untilItCleans();
-    assert.equal(warnings.length, 1);
-    assert.match(warnings[0] ?? '', /the thread of backend \d+ ended without closing it/);
-  });
 });
 
 describe('a background writer that cannot begin', () => {
@@ -151,3 +123,38 @@ describe('a background writer that cannot begin', () => {
     assert.equal(readFileSync(data.file(1))[7 * 8192 + 100], 1);
   });
 });
+
+// It is started again a second later: all methods wait for that at once.
+test('is a thread that works by itself, and is started again when it ends, under every method', async () => {
+  await Promise.all(supportedMethods().map(worksAndComesBack));
+});
+
+async function worksAndComesBack(ioMethod: IoMethodName): Promise<void> {
+  using data = new DataDirectory();
+  const warnings: string[] = [];
+  await using instance = await createInstance({
+    ioMethod,
+    sharedBuffers: BUFFERS * 8192,
+    ioMemory: '1MB',
+    bgwriterLruMaxpages: 1000,
+    bgwriterDelay: 10,
+    log: ({ message }) => warnings.push(message),
+  });
+  const { backend } = instance;
+  const large = backend.openRelation(data.path, data.write(1, BLOCKS));
+  let next = 0;
+  const untilItCleans = async (): Promise<void> => {
+    const { pagesCleaned } = backend.counters();
+    while (backend.counters().pagesCleaned === pagesCleaned) {
+      await changeBlocks(backend, large, (next += 16), 16);
+      await new Promise(setImmediate);
+    }
+  };
+  await untilItCleans();
+  await instance.terminateAuxiliary('background writer');
+  const { backendsLost } = backend.counters();
+  await untilTrue(() => backend.counters().backendsLost > backendsLost || backend.waits().length > 0);
+  await untilItCleans();
+  assert.equal(warnings.length, 1, ioMethod);
+  assert.match(warnings[0] ?? '', /the thread of backend \d+ ended without closing it/);
+}

@@ -1,11 +1,15 @@
 /** Many seeds of testing/simulation.ts. PGAIO_SIMULATION_SEED repeats one, PGAIO_SIMULATION_ROUNDS makes it more. */
 import assert from 'node:assert/strict';
-import { it } from 'node:test';
+import { after, before, it } from 'node:test';
 import { forEachMethod } from '../../testing/instances.js';
-import { simulate } from '../../testing/simulation.js';
+import { simulate, SimulationData } from '../../testing/simulation.js';
 
 const rounds = Number(process.env['PGAIO_SIMULATION_ROUNDS'] ?? 25);
 const firstSeed = Number(process.env['PGAIO_SIMULATION_SEED'] ?? Math.floor(Math.random() * 2 ** 31));
+
+let data: SimulationData;
+before(() => (data = new SimulationData()));
+after(() => data[Symbol.dispose]());
 
 forEachMethod((ioMethod) => {
   const storms = [
@@ -22,7 +26,7 @@ forEachMethod((ioMethod) => {
     it(`four backends in one thread, ${rounds} orders from seed ${firstSeed}: ${name}`, async (context) => {
       const sum = { steps: 0, blocks: 0, deaths: 0, faults: 0 };
       for (let seed = firstSeed; seed < firstSeed + rounds; seed++) {
-        const result = await simulate({ seed, ioMethod, deaths, faults });
+        const result = await simulate({ seed, ioMethod, deaths, faults }, data);
         for (const name of ['steps', 'blocks', 'deaths', 'faults'] as const) sum[name] += result[name];
       }
       context.diagnostic(JSON.stringify(sum));
@@ -34,6 +38,6 @@ forEachMethod((ioMethod) => {
 
   it('the same seed gives the same run', async () => {
     const options = { seed: firstSeed, ioMethod, deaths: ioMethod === 'worker' ? 0.03 : 0, faults: 0.05 };
-    assert.deepEqual(await simulate(options), await simulate(options));
+    assert.deepEqual(await simulate(options, data), await simulate(options, data));
   });
 });

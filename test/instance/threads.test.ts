@@ -1,7 +1,7 @@
 /** Threads that come, end well, end badly, or should not be let in. */
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { describe, it } from 'node:test';
+import { after, before, beforeEach, describe, it } from 'node:test';
 import { Worker } from 'node:worker_threads';
 import { attachInstance } from '../../src/instance/instance.js';
 import type { InstanceHandle } from '../../src/instance/shared-state.js';
@@ -14,6 +14,7 @@ import { leaksOf } from '../../testing/leaks.js';
 import { DataDirectory } from '../../testing/relations.js';
 import { untilBackends, untilTrue } from '../../testing/turns.js';
 
+/** Another relation for each test that shares an instance: none of its blocks is in the pool. */
 const locator = { database: 5, relation: 100 };
 const crash = (reason: RegExp): object => ({ code: 'ERR_PGAIO_INSTANCE_CRASHED', message: reason });
 
@@ -56,35 +57,39 @@ function waitForever(rig: Rig): Promise<unknown> {
 }
 
 forEachMethod((ioMethod) => {
+  // Of the tests after which an instance goes on: each leaves it with its first backend alone.
+  let shared: Rig;
+  before(async () => {
+    shared = await openRig({ ioMethod });
+  });
+  beforeEach(() => shared.data.write(++locator.relation, 20));
+  after(() => shared.close());
+
   for (const role of ['return', 'exit', 'throw'] as const) {
     it(`a thread that ends without closing (${role}) is closed cleanly`, async () => {
-      await withRig({ ioMethod }, async ({ instance, data, backend }) => {
-        data.write(locator.relation, 20);
-        for (let round = 0; round < 3; round++) {
-          const thread = actor(role, data, instance.handle);
-          assert.equal(await thread.report('backend'), 1, 'the slot is used again');
-          await thread.ended();
-        }
-        assert.deepEqual(leaksOf(instance.handle, 1), []);
-        await new BlockReads(backend, data.path, locator).read(0, 20);
-      });
+      const { instance, data, backend } = shared;
+      for (let round = 0; round < 2; round++) {
+        const thread = actor(role, data, instance.handle);
+        assert.equal(await thread.report('backend'), 1, 'the slot is used again');
+        await thread.ended();
+      }
+      assert.deepEqual(leaksOf(instance.handle, 1), []);
+      await new BlockReads(backend, data.path, locator).read(0, 20);
     });
   }
 
   it('a backend thread that is terminated is given back, and the others do not notice', async () => {
-    await withRig({ ioMethod }, async ({ instance, data, backend, log }) => {
-      data.write(locator.relation, 20);
-      for (let round = 0; round < 2; round++) {
-        const thread = actor('stay', data, instance.handle);
-        assert.equal(await thread.report('backend'), 1, 'the slot is used again');
-        await thread.report('ready');
-        await thread.terminate();
-        await untilBackends(instance, 1);
-      }
-      assert.match(log.at(-1)?.message ?? '', /the thread of backend 1 ended without closing it/);
-      assert.deepEqual(leaksOf(instance.handle, 1), []);
-      await new BlockReads(backend, data.path, locator).read(0, 20);
-    });
+    const { instance, data, backend, log } = shared;
+    for (let round = 0; round < 2; round++) {
+      const thread = actor('stay', data, instance.handle);
+      assert.equal(await thread.report('backend'), 1, 'the slot is used again');
+      await thread.report('ready');
+      await thread.terminate();
+      await untilBackends(instance, 1);
+    }
+    assert.match(log.at(-1)?.message ?? '', /the thread of backend 1 ended without closing it/);
+    assert.deepEqual(leaksOf(instance.handle, 1), []);
+    await new BlockReads(backend, data.path, locator).read(0, 20);
   });
 
   it('one that dies in a critical section crashes the instance, typed, for everybody', async () => {
@@ -102,35 +107,31 @@ forEachMethod((ioMethod) => {
   });
 
   it('a slot whose thread ended while it took it is free again', async () => {
-    await withRig({ ioMethod }, async ({ instance, backend }) => {
-      const { slots } = backend.parts.memory;
-      const thread = new Worker(
-        'import("node:fs").then(({ readlinkSync: read }) => require("node:worker_threads").parentPort.postMessage(read("/proc/thread-self")))',
-        { eval: true },
-      );
-      const exited = once(thread, 'exit'); // a last message and the exit may come in one turn
-      const [path] = (await once(thread, 'message')) as [string];
-      await exited;
-      slots.words.store(slots.base(1), SlotStatus.CLAIMED | (Number(path.split('/').at(-1)) << 2));
-      await untilBackends(instance, 1);
-    });
+    const { instance, backend } = shared;
+    const { slots } = backend.parts.memory;
+    const thread = new Worker(
+      'import("node:fs").then(({ readlinkSync: read }) => require("node:worker_threads").parentPort.postMessage(read("/proc/thread-self")))',
+      { eval: true },
+    );
+    const exited = once(thread, 'exit'); // a last message and the exit may come in one turn
+    const [path] = (await once(thread, 'message')) as [string];
+    await exited;
+    slots.words.store(slots.base(1), SlotStatus.CLAIMED | (Number(path.split('/').at(-1)) << 2));
+    await untilBackends(instance, 1);
   });
 
   it('a thread with other settings, or another memory, is refused, and touches nothing', async () => {
-    await withRig({ ioMethod }, async ({ instance }) => {
-      const { handle } = instance;
-      const settings = { ...handle.settings, maxBackends: 3 };
-      await assert.rejects(attachInstance({ ...handle, settings }), { code: 'ERR_PGAIO_FINGERPRINT' });
-      const control = new WebAssembly.Memory({ initial: 64, maximum: 64, shared: true });
-      await assert.rejects(attachInstance({ ...handle, control }), { code: 'ERR_PGAIO_NOT_A_SEGMENT' });
-      const module =
-        'data:text/javascript,export const register = (r) => r.addCallback(99, { name: "more" });';
-      await assert.rejects(attachInstance({ ...handle, modules: [module] }), {
-        code: 'ERR_PGAIO_FINGERPRINT',
-        message: /callbacks/,
-      });
-      assert.deepEqual(leaksOf(handle, 1), []);
+    const { handle } = shared.instance;
+    const settings = { ...handle.settings, maxBackends: 3 };
+    await assert.rejects(attachInstance({ ...handle, settings }), { code: 'ERR_PGAIO_FINGERPRINT' });
+    const control = new WebAssembly.Memory({ initial: 64, maximum: 64, shared: true });
+    await assert.rejects(attachInstance({ ...handle, control }), { code: 'ERR_PGAIO_NOT_A_SEGMENT' });
+    const module = 'data:text/javascript,export const register = (r) => r.addCallback(99, { name: "more" });';
+    await assert.rejects(attachInstance({ ...handle, modules: [module] }), {
+      code: 'ERR_PGAIO_FINGERPRINT',
+      message: /callbacks/,
     });
+    assert.deepEqual(leaksOf(handle, 1), []);
   });
 
   it('no more backends attach than there are places for', async () => {
@@ -146,14 +147,12 @@ forEachMethod((ioMethod) => {
   });
 
   it('F-01, D-17: what a blocked thread has only staged, or submitted, is read by who wants it', async () => {
-    await withRig({ ioMethod }, async ({ instance, backend, data }) => {
-      data.write(locator.relation, 20);
-      const thread = actor('stage', data, instance.handle, 3);
-      await thread.report('ready');
-      await new BlockReads(backend, data.path, locator).read(3, 1);
-      await thread.terminate();
-      await untilBackends(instance, 1);
-    });
+    const { instance, backend, data } = shared;
+    const thread = actor('stage', data, instance.handle, 3);
+    await thread.report('ready');
+    await new BlockReads(backend, data.path, locator).read(3, 1);
+    await thread.terminate();
+    await untilBackends(instance, 1);
   });
 });
 

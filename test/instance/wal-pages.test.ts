@@ -35,6 +35,7 @@ forEachMethod((ioMethod) => {
       ioMethod,
       sharedBuffers: '1MB',
       ioMemory: '1MB',
+      ioMinWorkers: 1, // a second thread for each of so many instances costs more than all it does
       wal: { dataDirectory, checkpointer: false, ...wal },
       log: () => undefined,
     });

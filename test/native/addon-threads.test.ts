@@ -41,7 +41,8 @@ const IO_URING_ENTER = 426;
 const directory = mkdtempSync(join(tmpdir(), 'pgaio-addon-'));
 after(() => rmSync(directory, { recursive: true }));
 const path = join(directory, 'cold');
-const content = Uint8Array.from({ length: READS * LENGTH }, (_, at) => (at * 7 + (at >>> 13)) & 0xff);
+const content = new Uint8Array(READS * LENGTH);
+for (let at = 0; at < content.length; at++) content[at] = (at * 7 + (at >>> 13)) & 0xff;
 writeFileSync(path, content);
 makeCold();
 

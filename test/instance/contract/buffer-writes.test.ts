@@ -1,6 +1,6 @@
 /** Dirty pages of the shared pool: changes, locks, write-back, synchronization. */
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
+import { closeSync, openSync, readFileSync, readSync } from 'node:fs';
 import { constants } from 'node:os';
 import { after, before, describe, it } from 'node:test';
 import type { IoMethodName } from '../../../src/base/settings.js';
@@ -43,8 +43,13 @@ forEachMethod((ioMethod) => {
     theirs = b.openRelation(rig.data.path, locator);
   }
 
-  const pageOnDisk = (block: number): Uint8Array =>
-    new Uint8Array(readFileSync(path).subarray(block * BLOCK, (block + 1) * BLOCK));
+  function pageOnDisk(block: number): Uint8Array {
+    const page = new Uint8Array(BLOCK);
+    const fd = openSync(path, 'r');
+    assert.equal(readSync(fd, page, 0, BLOCK, block * BLOCK), BLOCK);
+    closeSync(fd);
+    return page;
+  }
   const markOnDisk = (block: number): number => pageOnDisk(block)[MARK] as number;
   const mark =
     (value: number) =>
