@@ -7,7 +7,7 @@
  * The redo position comes first: a change that has its record before it has marked its page dirty before that, so
  * it is found; one behind it is in the WAL that recovery reads.
  */
-import { unlinkSync } from 'node:fs';
+import { statSync, unlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { WalFileError } from '../base/wal-errors.js';
 import type { Waits } from '../shmem/wait.js';
@@ -90,7 +90,8 @@ export class Checkpointing {
 
   /**
    * Gives segments that nobody needs any more the names of those to come: as many as were filled since the checkpoint
-   * before, and one; removes the rest.
+   * before, and one; removes the rest. A file with another name is a segment to come already: whoever gave it that name
+   * ended before its old one was removed, or the disk has lost that. It would be two segments at once.
    */
   #recycle(redoBefore: Lsn, redo: Lsn, current: number): void {
     const { walDirectory, keepBytes, wal } = this.#parts;
@@ -106,7 +107,9 @@ export class Checkpointing {
     try {
       for (const segment of segments) {
         if (segment >= keepFrom) break;
-        if (next <= lastWanted && linkUnlessThere(path(segment), path(next))) next++;
+        if (next <= lastWanted && statSync(path(segment)).nlink === 1) {
+          if (linkUnlessThere(path(segment), path(next))) next++;
+        }
         unlinkSync(path(segment));
         isChanged = true;
       }
