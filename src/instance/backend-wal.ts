@@ -18,7 +18,8 @@ import { Wal } from '../wal/wal.js';
 import { WalBuffers } from '../wal/wal-buffers.js';
 import { WalFiles } from '../wal/wal-files.js';
 import { LoggedChange, type LoggedChangeParts, type LoggedPageChange } from './logged-change.js';
-import { truncationLogger, type LogTruncation } from './log-truncation.js';
+import { TruncationLog, type TruncationLogParts } from './log-truncation.js';
+import type { BackendWrites } from './backend-writes.js';
 import type { WalIdentity } from './shared-state.js';
 import type { ThreadParts } from './thread-parts.js';
 
@@ -33,6 +34,7 @@ interface BackendWalParts {
   /** What keeps pages of the data directory in memory until their records are durable. */
   readonly flusher: WalFlusher;
   readonly changes: LoggedChangeParts;
+  readonly truncations: TruncationLogParts;
 }
 
 /** The write-ahead log of an instance, as one backend uses it. LSNs are numbers of bytes; see `formatLsn`. */
@@ -120,10 +122,15 @@ export class BackendWal {
   }
 
   /** Null for a relation whose changes are not in this WAL. */
-  logsTruncationOf(relation: SmgrRelation): LogTruncation | null {
-    const { wal, changes } = this.parts;
+  truncationLogOf(relation: SmgrRelation): TruncationLog | null {
+    const { changes, truncations } = this.parts;
     const isOurs = relation.locator.backend === undefined && changes.covers(relation.directoryNumber);
-    return isOurs ? truncationLogger(wal) : null;
+    return isOurs ? new TruncationLog(truncations) : null;
+  }
+
+  /** For a backend that leaves: truncations that nobody carries on. */
+  leave(): void {
+    for (const log of this.parts.truncations.running) log.release();
   }
 
   /**
@@ -189,12 +196,12 @@ function message(prefix: string, payload: Uint8Array | string): Uint8Array<Array
   return logicalMessage(prefix, payload);
 }
 
-/** Null for an instance without one. `flushBuffers` writes and syncs all that is dirty. */
+/** Null for an instance without one. */
 export function walOf(
   context: FileContext,
   parts: ThreadParts,
   directories: DataDirectories,
-  flushBuffers: () => Promise<void>,
+  writes: BackendWrites,
 ): BackendWal | null {
   const { aio, scope } = context;
   const { memory, wal: control, vfds, slot } = parts;
@@ -212,15 +219,18 @@ export function walOf(
   const dataSync = syncMethod === 'open_datasync';
   const files = new WalFiles(vfds, slot, { directory, timeline, segmentSize, direct, dataSync });
   const wal = new Wal({ aio, scope, control, buffers, files, timeline, memory: number, memoryOffset: 0 });
+  const truncationLock = new CheckpointLock(slots, plan.truncationLock);
   const checkpointing = new Checkpointing({
     wal,
     waits: aio.waits,
     lock: new CheckpointLock(slots, plan.checkpointLock),
+    truncationLock,
     slot,
     controlPath: controlFilePath(dataDirectory),
     walDirectory: directory,
     keepBytes: settings.keepBytes,
-    flushBuffers,
+    flushBuffers: () => writes.flushAllBuffers(),
+    syncFiles: () => writes.processSyncRequests(),
   });
   const flusher = flusherOf(wal, directories.numberOf(resolve(dataDirectory)));
   const changes = {
@@ -229,6 +239,15 @@ export function walOf(
     slot,
     bufferIo: parts.bufferIo,
     covers: (number: number) => flusher.covers(number),
+  };
+  const truncations: TruncationLogParts = {
+    wal,
+    slots,
+    slot,
+    waits: aio.waits,
+    lock: truncationLock,
+    running: new Set(),
+    requestingSync: (relation, fork, segment) => writes.requestingSync(relation, fork, segment),
   };
   return new BackendWal({
     wal,
@@ -239,5 +258,6 @@ export function walOf(
     checkpointing,
     flusher,
     changes,
+    truncations,
   });
 }

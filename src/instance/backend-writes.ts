@@ -8,7 +8,7 @@ import type { BufferManager } from '../buffer/buffer-manager.js';
 import { DescriptorLayout, DIRTY, type ForkTag } from '../buffer/descriptor.js';
 import type { WalFlusher } from '../buffer/write-back.js';
 import { PinnedBuffer } from '../buffer/pinned-buffer.js';
-import type { Step } from '../shmem/wait.js';
+import { PENDING, type Step } from '../shmem/wait.js';
 import type { ExtensionLocks } from '../smgr/extension-locks.js';
 import { Fork } from '../smgr/relation.js';
 import type { SmgrRelation, StorageManager } from '../smgr/smgr.js';
@@ -147,9 +147,20 @@ export class BackendWrites {
 
   /** The next checkpoint is to synchronize a segment file. */
   async requestSync(relation: SmgrRelation, fork: Fork, segment: number): Promise<void> {
+    await this.#parts.aio.waits.until(this.requestingSync(relation, fork, segment));
+  }
+
+  /** Step: the same. */
+  requestingSync(relation: SmgrRelation, fork: Fork, segment: number): Step<true> {
     const requesting = this.#requesting(relation, fork);
-    for (let room = requesting(segment); room !== null; room = requesting(segment))
-      await this.#parts.aio.waits.until(room);
+    let room: Step<unknown> | null = null;
+    return () => {
+      for (;;) {
+        if (room !== null && room() === PENDING) return PENDING;
+        room = requesting(segment);
+        if (room === null) return true;
+      }
+    };
   }
 
   #requesting(relation: SmgrRelation, fork: Fork): (segment: number) => Step<unknown> | null {

@@ -35,7 +35,7 @@ import { BackendWrites } from './backend-writes.js';
 import { askForExitNotice } from './exit-notices.js';
 import { methodOps } from './methods.js';
 import { failWithoutWal, walOf, type BackendWal } from './backend-wal.js';
-import type { LogTruncation } from './log-truncation.js';
+import type { TruncationLog } from './log-truncation.js';
 import { discarding, extending, removing, truncating } from './relation-changes.js';
 import {
   checkStreamOptions,
@@ -53,7 +53,7 @@ import {
 } from './views.js';
 
 /** Of a change of a relation: what it is made of, its buffers and how it is logged, if it is. */
-type MakeStep<T> = (buffers: BufferManager, log: LogTruncation | null) => Step<T>;
+type MakeStep<T> = (buffers: BufferManager, log: TruncationLog | null) => Step<T>;
 
 export class Backend {
   readonly aio: Aio;
@@ -114,7 +114,7 @@ export class Backend {
       bytes: memory.bytes.at(-1) as Uint8Array<SharedArrayBuffer>,
       scope: this.rootScope,
     };
-    this.#wal = walOf(this.files, this.parts, this.#directories, () => this.writes.checkpointBuffers());
+    this.#wal = walOf(this.files, this.parts, this.#directories, this.writes);
     this.writes.walFlusher = this.#wal?.parts.flusher ?? null;
     if (!isMainThread) process.once('exit', this.#onExit);
   }
@@ -379,7 +379,7 @@ export class Backend {
   }
 
   #step<T>(relation: SmgrRelation, makeStep: MakeStep<T>): Step<T> {
-    return makeStep(this.#openBuffersOf(relation), this.#wal?.logsTruncationOf(relation) ?? null);
+    return makeStep(this.#openBuffersOf(relation), this.#wal?.truncationLogOf(relation) ?? null);
   }
 
   #openBuffersOf(relation: SmgrRelation): BufferManager {
@@ -496,6 +496,7 @@ export class Backend {
     this.files.ioMemory.releaseAll();
     this.parts.bounces.releaseAll();
     this.writes.leave();
+    this.#wal?.leave();
     slots.release(this.parts.slot);
   }
 

@@ -49,8 +49,12 @@ export class RedoFiles implements RedoStore {
     const { buffers, aio } = this.#backend;
     const relation = this.#relation(end);
     const fork = end.fork as Fork;
-    if (relation.blockCount(fork) <= end.blocks) return;
-    await aio.waits.until(truncating(buffers, relation, fork, end.blocks, null));
+    if (relation.blockCount(fork) > end.blocks)
+      await aio.waits.until(truncating(buffers, relation, fork, end.blocks, null));
+    // Also where nothing is to be cut: the kernel may have cut it, and the disk not.
+    const count = relation.segmentCount(fork);
+    for (let segment = Math.floor(end.blocks / SEGMENT_BLOCKS); segment < count; segment++)
+      await this.#backend.writes.requestSync(relation, fork, segment);
   }
 
   willNeedSync(at: RedoBlock): Promise<void> {

@@ -11,7 +11,7 @@ import { PENDING, type Step } from '../shmem/wait.js';
 import { Fork } from '../smgr/relation.js';
 import type { SmgrRelation } from '../smgr/smgr.js';
 import type { SyncRequests } from '../smgr/sync-requests.js';
-import type { LogTruncation } from './log-truncation.js';
+import type { TruncationLog } from './log-truncation.js';
 
 /** Step: drops the ranges, then does the rest without waiting. */
 function droppingFirst<T>(
@@ -46,10 +46,10 @@ export function discarding(
  * Step: logged behind the drop, which may be refused, and before the file is cut. What cannot be logged is cut off
  * all the same: its changed pages are gone. Then a crash may bring it back.
  */
-function loggingFirst<T>(log: Step<unknown> | null, then: () => T): Step<T> {
+function loggingFirst<T>(log: Step<unknown>, then: () => T): Step<T> {
   return () => {
     try {
-      if (log?.() === PENDING) return PENDING;
+      if (log() === PENDING) return PENDING;
     } catch (error) {
       then();
       throw error;
@@ -63,19 +63,20 @@ export function truncating(
   relation: SmgrRelation,
   fork: Fork,
   blocks: number,
-  log: LogTruncation | null,
+  log: TruncationLog | null,
 ): Step<void> {
   const end = relation.blockCount(fork);
   // Nothing is dropped for a truncation that will be refused.
   const from = Number.isInteger(blocks) && blocks >= 0 ? Math.min(blocks, end) : end;
   const range = { tag: buffers.reader(relation, fork).tag, from, to: end };
-  const logging = from < end && log !== null ? log(relation, fork, from) : null;
-  return inTurn(
-    droppingFirst(buffers, relation, fork, [range], () => true),
-    loggingFirst(logging, () => {
-      relation.truncate(fork, blocks);
-    }),
-  );
+  const cut = (): void => {
+    relation.truncate(fork, blocks);
+  };
+  if (log === null || from === end) return droppingFirst(buffers, relation, fork, [range], cut);
+  const drop = droppingFirst(buffers, relation, fork, [range], () => true);
+  const logAndCut = loggingFirst(log.logging(relation, fork, from), cut);
+  const cutting: Step<void> = inTurn(logAndCut, log.requestingSync(relation, fork, from, end));
+  return log.guarding(inTurn(drop, cutting));
 }
 
 /** Step: one, and then the other. */
@@ -96,17 +97,17 @@ export function removing(
   buffers: BufferManager,
   relation: SmgrRelation,
   requests: SyncRequests,
-  log: LogTruncation | null,
+  log: TruncationLog | null,
 ): Step<number> {
   const forks = Object.values(Fork);
   const ranges = forks.map((fork) => ({ tag: buffers.reader(relation, fork).tag, from: 0 }));
-  return inTurn(
-    droppingFirst(buffers, relation, Fork.MAIN, ranges, () => true),
-    loggingFirst(log?.(relation, 'all', 0) ?? null, () => {
-      for (const fork of forks) requests.forget(relation.directoryNumber, relation.locator, fork);
-      return relation.unlink();
-    }),
-  );
+  const unlink = (): number => {
+    for (const fork of forks) requests.forget(relation.directoryNumber, relation.locator, fork);
+    return relation.unlink();
+  };
+  if (log === null) return droppingFirst(buffers, relation, Fork.MAIN, ranges, unlink);
+  const drop = droppingFirst(buffers, relation, Fork.MAIN, ranges, () => true);
+  return log.guarding(inTurn(drop, loggingFirst(log.logging(relation, 'all', 0), unlink)));
 }
 
 /**
