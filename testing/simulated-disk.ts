@@ -30,6 +30,8 @@ export interface DiskFaults {
   shortWrite: number;
   writeError: number;
   syncError: number;
+  /** Of syncs that are not data syncs. */
+  wholeSyncError: number;
   fullAfter: number;
 }
 
@@ -38,6 +40,7 @@ export const NO_FAULTS: Readonly<DiskFaults> = {
   shortWrite: 0,
   writeError: 0,
   syncError: 0,
+  wholeSyncError: 0,
   fullAfter: Infinity,
 };
 
@@ -241,13 +244,19 @@ export class SimulatedDisk {
     return Math.max(0, end - (end % SECTOR_SIZE) - position);
   }
 
+  resize(inode: Inode, size: number): void {
+    const dies = this.#enter();
+    inode.resize(size, ++this.#time);
+    this.#leave(dies);
+  }
+
   sync(fd: number, isData: boolean): void {
     const dies = this.#enter();
     const { inode } = this.#file(fd);
     const began = this.syncBegan ?? this.#time;
     this.syncBegan = null;
     if (dies) this.#leave(true);
-    if (this.#random.chance(this.faults.syncError)) {
+    if (this.#random.chance(isData ? this.faults.syncError : this.faults.wholeSyncError)) {
       inode.forget();
       this.faultsGiven++;
       if (isData) this.failedDataSyncs++;
@@ -295,16 +304,23 @@ export class SimulatedDisk {
     return names;
   }
 
+  /** What a program would see, without anything that could happen. Null: there is no such file. */
+  peek(path: string): Uint8Array | null {
+    const inode = this.#find(path);
+    return inode === null ? null : inode.content.bytes.subarray(0, inode.content.size);
+  }
+
   exists(path: string): boolean {
     this.#checkPower();
     return this.#find(path) !== null;
   }
 
-  stat(path: string): { dev: number; ino: number } {
+  stat(path: string): { dev: number; ino: number; nlink: number } {
     const dies = this.#enter();
-    const { number } = this.#need(path);
+    const inode = this.#need(path);
+    const nlink = this.#links(inode);
     this.#leave(dies);
-    return { dev: 1, ino: number };
+    return { dev: 1, ino: inode.number, nlink };
   }
 
   readFile(path: string): Buffer {
@@ -312,6 +328,13 @@ export class SimulatedDisk {
     const { content } = this.#need(path);
     this.#leave(dies);
     return Buffer.from(content.bytes.slice(0, content.size));
+  }
+
+  #links(inode: Inode): number {
+    let count = 0;
+    for (const { entries } of this.#inodes)
+      for (const named of entries.values()) if (named === inode) count++;
+    return count;
   }
 
   writeFile(path: string, bytes: Uint8Array): void {
@@ -343,9 +366,10 @@ export class SimulatedDisk {
   }
 
   #calls(): FsCalls {
-    const stat = (fd: number): object => {
-      const { inode } = this.#file(fd);
-      return { dev: 1n, ino: BigInt(inode.number), isFile: () => !inode.isDirectory };
+    const stat = (fd: number, options?: { bigint?: boolean }): object => {
+      const { number, isDirectory, content } = this.#file(fd).inode;
+      const size = options?.bigint === true ? BigInt(content.size) : content.size;
+      return { dev: 1n, ino: BigInt(number), size, nlink: 1, isFile: () => !isDirectory };
     };
     return {
       openSync: (path: string, flags?: string | number) => this.open(path, flags),
@@ -358,6 +382,8 @@ export class SimulatedDisk {
       fdatasyncSync: (fd: number) => this.sync(fd, true),
       fstatSync: stat,
       statSync: (path: string) => this.stat(path),
+      ftruncateSync: (fd: number, size: number) => this.resize(this.#file(fd).inode, size),
+      truncateSync: (path: string, size: number) => this.resize(this.#need(path), size),
       linkSync: (from: string, to: string) => this.link(from, to),
       renameSync: (from: string, to: string) => this.rename(from, to),
       unlinkSync: (path: string) => this.unlink(path),

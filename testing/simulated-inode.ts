@@ -1,7 +1,7 @@
 /**
  * A file or directory of a simulated disk: what programs see, and what would be left after a loss of power.
  *
- *   write ─▶ bytes, and a pending write ─▶ sync ─▶ durable
+ *   write, cut ─▶ bytes, and a pending write or cut ─▶ sync ─▶ durable
  *   create, link, rename, unlink ─▶ entries, and a pending change ─▶ sync of the directory ─▶ durable entries
  */
 import type { Random } from './random.js';
@@ -11,7 +11,8 @@ export const SECTOR_SIZE = 512;
 
 interface PendingWrite {
   readonly start: number;
-  readonly bytes: Uint8Array;
+  /** Null: the file was cut there. */
+  readonly bytes: Uint8Array | null;
   /** When it was made. */
   readonly time: number;
 }
@@ -40,6 +41,13 @@ class Content {
     }
     this.bytes.set(bytes, start);
     this.size = Math.max(this.size, end);
+  }
+
+  /** Cut off, or grown by zeroes. */
+  resize(size: number): void {
+    if (size < this.size) this.bytes.fill(0, size);
+    else this.write(size, new Uint8Array(0));
+    this.size = size;
   }
 
   clear(): void {
@@ -78,6 +86,11 @@ export class Inode {
     this.#writes.push({ start, bytes: copy, time });
   }
 
+  resize(size: number, time: number): void {
+    this.content.resize(size);
+    this.#writes.push({ start: size, bytes: null, time });
+  }
+
   /** Of a file that is written anew. A journal makes it durable at once. */
   truncate(): void {
     this.content.clear();
@@ -99,8 +112,7 @@ export class Inode {
   sync(time: number, start = 0, end: number = Infinity): void {
     const left: PendingWrite[] = [];
     for (const write of this.#writes) {
-      const isMeant = write.time <= time && write.start < end && write.start + write.bytes.length > start;
-      if (isMeant) this.#durable.write(write.start, write.bytes);
+      if (write.time <= time && isWithin(write, start, end)) apply(this.#durable, write);
       else left.push(write);
     }
     this.#writes = left;
@@ -108,10 +120,10 @@ export class Inode {
     this.#changes = [];
   }
 
-  /** A sync has failed: what was written counts as clean, and the disk does not have it. */
+  /** A sync has failed: what was written counts as clean, and the disk does not have it. A journal keeps sizes. */
   forget(): void {
     if (this.#writes.length > 0) this.#isForgotten = true;
-    this.#writes = [];
+    this.#writes = this.#writes.filter(({ bytes }) => bytes === null);
   }
 
   #makeDurable(name: string, inode: Inode | null): void {
@@ -150,25 +162,52 @@ export class Inode {
     });
   }
 
-  /** A sector is left as it was after any of its writes, or before all. */
+  /** A sector is left as it was after any of its writes, or before all; but not as before a cut that is left. */
   #loseSectors(random: Random, leftovers: Leftovers): void {
     if (leftovers === 'none') return;
-    const pieces = new Map<number, { from: number; bytes: Uint8Array }[]>();
     const first = leftovers === 'first' ? random.below(this.#writes.length + 1) : this.#writes.length;
-    this.#writes.slice(0, first).forEach(({ start, bytes }, at) => {
-      const isTorn = leftovers === 'first' && at === first - 1;
-      const end = start + (isTorn ? random.below(bytes.length + 1) : bytes.length);
+    let kept: PendingWrite[] = [];
+    this.#writes.slice(0, first).forEach((write, at) => {
+      const { start, bytes, time } = write;
+      if (bytes === null) {
+        if (leftovers === 'any' && random.chance(0.5)) return;
+        this.#keepSectors(kept, random, leftovers);
+        kept = [];
+        apply(this.#durable, write);
+      } else if (leftovers === 'first' && at === first - 1) {
+        const end = start + random.below(bytes.length + 1);
+        const whole = Math.ceil(end / SECTOR_SIZE) * SECTOR_SIZE;
+        kept.push({ start, bytes: bytes.subarray(0, end === start ? 0 : whole - start), time });
+      } else kept.push(write);
+    });
+    this.#keepSectors(kept, random, leftovers);
+  }
+
+  #keepSectors(writes: readonly PendingWrite[], random: Random, leftovers: Leftovers): void {
+    const pieces = new Map<number, { from: number; bytes: Uint8Array }[]>();
+    for (const { start, bytes } of writes) {
+      if (bytes === null) continue;
+      const end = start + bytes.length;
       for (let sector = Math.floor(start / SECTOR_SIZE); sector * SECTOR_SIZE < end; sector++) {
         const from = Math.max(start, sector * SECTOR_SIZE);
-        const to = Math.min(start + bytes.length, (sector + 1) * SECTOR_SIZE);
+        const to = Math.min(end, (sector + 1) * SECTOR_SIZE);
         const versions = pieces.get(sector) ?? [];
         pieces.set(sector, versions);
         versions.push({ from, bytes: bytes.subarray(from - start, to - start) });
       }
-    });
+    }
     for (const versions of pieces.values()) {
       const kept = leftovers === 'any' ? random.below(versions.length + 1) : versions.length;
       for (const version of versions.slice(0, kept)) this.#durable.write(version.from, version.bytes);
     }
   }
+}
+
+function isWithin({ start, bytes }: PendingWrite, from: number, to: number): boolean {
+  return bytes === null ? to === Infinity : start < to && start + bytes.length > from;
+}
+
+function apply(content: Content, { start, bytes }: PendingWrite): void {
+  if (bytes === null) content.resize(start);
+  else content.write(start, bytes);
 }

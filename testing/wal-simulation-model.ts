@@ -5,6 +5,7 @@ import { controlFilePath } from '../src/recovery/control-file.js';
 import { PENDING } from '../src/shmem/wait.js';
 import { readLogicalMessage } from '../src/wal/logical-message.js';
 import { formatLsn, type Lsn } from '../src/wal/lsn.js';
+import { ResourceManager } from '../src/wal/resource-managers.js';
 import { parseSegmentFileName, segmentNumber } from '../src/wal/segments.js';
 import { WalReader } from '../src/wal/wal-reader.js';
 import { seededRandom } from './random.js';
@@ -16,6 +17,10 @@ export interface ModelRecord {
   readonly end: Lsn;
   readonly payload: Uint8Array;
 }
+
+/** In place of the payload of a record about pages: what it does to them is known elsewhere. */
+export const PAGE_RECORD: Uint8Array = new Uint8Array(0);
+const ABOUT_PAGES: ReadonlySet<number> = new Set([ResourceManager.GENERIC, ResourceManager.STORAGE]);
 
 export class WalModel {
   /** Ascending. Those that a crash has taken are gone, and must never come back. */
@@ -84,11 +89,11 @@ function readMessages(
   const found: ModelRecord[] = [];
   for (let more = reader.next(); more !== false; more = reader.next()) {
     if (more === PENDING) continue;
-    const message = readLogicalMessage(reader.record);
-    if (message !== null) {
-      const { lsn: start, end } = reader.record;
-      found.push({ start, end, payload: message.payload });
-    }
+    const { lsn: start, end, resourceManager } = reader.record;
+    const payload = ABOUT_PAGES.has(resourceManager)
+      ? PAGE_RECORD
+      : readLogicalMessage(reader.record)?.payload;
+    if (payload !== undefined) found.push({ start, end, payload });
   }
   return { found, end: reader.end?.end ?? 0, why: reader.end?.message ?? '' };
 }

@@ -7,18 +7,17 @@
  * call to the file system, and between a record's place and its bytes. See `preempt`.
  */
 import { resolveSettings, type IoMethodName, type ResolvedSettings } from '../src/base/settings.js';
-import { IoError } from '../src/base/errors.js';
 import { Backend } from '../src/instance/backend.js';
 import { initializeMemory } from '../src/instance/instance.js';
 import { InstanceWal } from '../src/instance/instance-wal.js';
 import { createMemories, planInstance, type InstanceHandle } from '../src/instance/shared-state.js';
 import { AttachedMemory, type LoadedModules } from '../src/instance/thread-parts.js';
-import { Checkpoint } from '../src/recovery/checkpoint-record.js';
+import { InvalidPageError } from '../src/base/errors.js';
 import { controlFilePath } from '../src/recovery/control-file.js';
+import { RecoveryError } from '../src/recovery/recovery-error.js';
 import { NO_ADDON_VARIABLE } from '../src/native/addon.js';
 import { createSharedMemory } from '../src/shmem/segment.js';
 import { PENDING, type Pending, type Step } from '../src/shmem/wait.js';
-import { logicalMessage } from '../src/wal/logical-message.js';
 import { formatLsn, type Lsn } from '../src/wal/lsn.js';
 import { segmentOf } from '../src/wal/segments.js';
 import { replaceFs } from './fake-fs.js';
@@ -26,6 +25,9 @@ import { seededRandom, type Random } from './random.js';
 import { SimulatedBackend, type SteppedTask } from './simulated-backend.js';
 import { SimulatedDevice } from './simulated-device.js';
 import { DISK_ROOT, NO_FAULTS, SimulatedDisk } from './simulated-disk.js';
+import { isOfFiles, PageClient } from './page-client.js';
+import { PageSimulation } from './page-simulation.js';
+import { AS_CHECKPOINT, Client, LOOKED_AWAY } from './wal-client.js';
 import { WalModel } from './wal-simulation-model.js';
 
 // The calls that are replaced are those of `node:fs`.
@@ -33,11 +35,7 @@ process.env[NO_ADDON_VARIABLE] = '1';
 
 const DIRECTORY = `${DISK_ROOT}/data`;
 const KB = 1024;
-const PREFIX = 's';
 const LOADED: LoadedModules = { registrations: [], injection: null };
-/** Payload of a message that takes as much room as the record of a checkpoint, which is what follows recovery. */
-const AS_CHECKPOINT =
-  Checkpoint.first(1, 0, 0).record(true).length - logicalMessage(PREFIX, new Uint8Array()).length;
 const silent = (): void => undefined;
 
 export interface WalSimulationResult {
@@ -47,10 +45,11 @@ export interface WalSimulationResult {
   failures: number;
   checkpoints: number;
   segments: number;
+  /** Of pages. */
+  changes: number;
+  extensions: number;
+  cuts: number;
 }
-
-/** Thrown where a thread would look away while another copies a record. One for all: a stack takes time. */
-const LOOKED_AWAY = new Error('another copies a record');
 
 /** What an `await` of production code waits for. */
 class AwaitedStep implements SteppedTask {
@@ -63,86 +62,6 @@ class AwaitedStep implements SteppedTask {
 
   step(): true | Pending {
     return this.#step();
-  }
-}
-
-/** One user of a backend: appends, commits, and flushes what others have appended. */
-class Client implements SteppedTask {
-  isDone = false;
-  readonly #simulation: WalSimulation;
-  readonly #backend: Backend;
-  #left: number;
-  #inserting: Step<Lsn | null> | null = null;
-  #flushing: Step<void> | null = null;
-  #want: Lsn = 0;
-  /** No sync had failed when the record was appended. */
-  #mayCommit = true;
-  readonly #failedBefore: number;
-
-  constructor(simulation: WalSimulation, backend: Backend) {
-    this.#simulation = simulation;
-    this.#backend = backend;
-    this.#failedBefore = simulation.failedBefore;
-    this.#left = 1 + simulation.random.below(simulation.sizes[0] === AS_CHECKPOINT ? 30 : 8);
-  }
-
-  step(): true | Pending {
-    const { result } = this.#simulation;
-    try {
-      return this.#advance();
-    } catch (error) {
-      if (error === LOOKED_AWAY) return true;
-      if (!(error instanceof IoError) || !this.#simulation.hadFault) throw error;
-      result.failures++;
-      this.#next();
-      return true;
-    }
-  }
-
-  #advance(): true | Pending {
-    const { model, result, random } = this.#simulation;
-    const { wal } = this.#backend.wal.parts;
-    if (this.#inserting !== null) {
-      const end = this.#inserting();
-      if (end === PENDING) return PENDING;
-      this.#inserting = null;
-      this.#want = end ?? 0;
-      if (random.chance(0.2)) this.#next();
-      else this.#flushing = wal.flushing(this.#want);
-    } else if (this.#flushing !== null) {
-      if (this.#flushing() === PENDING) return PENDING;
-      if (!this.#mayCommit) throw new Error(`a commit was acknowledged after a failed sync`);
-      model.claim(Math.max(this.#want, wal.control.flushed));
-      result.commits++;
-      this.#next();
-    } else this.#begin();
-    return true;
-  }
-
-  #begin(): void {
-    const { random, model, disk, sizes } = this.#simulation;
-    const { wal } = this.#backend.wal.parts;
-    this.#mayCommit = true;
-    if (random.chance(0.1)) {
-      this.#want = wal.control.reserved;
-      this.#flushing = wal.flushing(this.#want);
-      return;
-    }
-    this.#mayCommit = disk.failedDataSyncs === this.#failedBefore;
-    const payload = new Uint8Array(random.pick(sizes));
-    for (let at = 0; at < payload.length; at += 61) payload[at] = random.below(256);
-    const record = logicalMessage(PREFIX, payload);
-    const placed = (start: Lsn): void => {
-      model.placed({ start, end: wal.control.end, payload });
-      this.#simulation.preempt(0.3);
-    };
-    this.#inserting = wal.inserting(record, { placed });
-  }
-
-  #next(): void {
-    this.#inserting = null;
-    this.#flushing = null;
-    if (--this.#left <= 0) this.isDone = true;
   }
 }
 
@@ -171,6 +90,9 @@ export class WalSimulation {
     failures: 0,
     checkpoints: 0,
     segments: 0,
+    changes: 0,
+    extensions: 0,
+    cuts: 0,
   };
   /** Of payloads; often the same, so that old records fit where new ones end. */
   readonly sizes: readonly number[];
@@ -188,7 +110,10 @@ export class WalSimulation {
   /** Where the WAL was found to end after the last crash. */
   #end: Lsn = 0;
 
-  constructor(seed: number) {
+  /** Null: in this simulation there is only the WAL. */
+  readonly #pages: PageSimulation | null;
+
+  constructor(seed: number, hasPages: boolean) {
     const random = seededRandom(seed);
     this.random = random;
     this.disk = new SimulatedDisk(random);
@@ -200,6 +125,10 @@ export class WalSimulation {
         ]);
     this.#isFaulty = random.chance(0.5);
     this.#settings = drawSettings(random);
+    const { disk, model: wal, result } = this;
+    const preempt = (chance: number): void => this.preempt(chance);
+    const parts = { random, disk, directory: DIRECTORY, wal, preempt, lookedAway: LOOKED_AWAY, result };
+    this.#pages = hasPages ? new PageSimulation(parts) : null;
   }
 
   async run(): Promise<WalSimulationResult> {
@@ -218,6 +147,10 @@ export class WalSimulation {
     return this.disk.faultsGiven > this.#faultsBefore;
   }
 
+  isExcused(error: unknown): boolean {
+    return isOfFiles(error) && this.hadFault;
+  }
+
   // --- one life ----------------------------------------------------------------------------------
 
   async #live(): Promise<void> {
@@ -226,6 +159,7 @@ export class WalSimulation {
     this.failedBefore = disk.failedDataSyncs;
     this.#faultsBefore = disk.faultsGiven;
     disk.callsLeft = random.chance(0.2) ? 1 + random.below(40) : 20 + random.below(400);
+    if (this.#pages !== null) disk.callsLeft *= random.pick([1, 2, 5]);
     disk.faults = { ...NO_FAULTS };
     if (this.#isFaulty) {
       disk.faults = {
@@ -233,14 +167,17 @@ export class WalSimulation {
         readError: random.pick([0, 0.01]),
         writeError: random.pick([0, 0.02]),
         syncError: random.pick([0, 0, 0.01]),
+        wholeSyncError: 0,
         fullAfter: random.pick([Infinity, 70_000 + random.below(300_000)]),
       };
+      disk.faults.wholeSyncError = disk.faults.syncError;
+      if (this.#pages !== null) disk.faults.wholeSyncError = random.pick([0, 0.01, 0.1]);
     }
     disk.onCall = () => this.preempt(0.1);
     try {
       await this.#work();
     } catch (error) {
-      if (!disk.isDown && !this.hadFault) throw error;
+      if (!disk.isDown && !(this.hadFault && isFailure(error))) throw error;
     }
     if (this.#problem !== null) throw this.#problem as Error;
     disk.losePower();
@@ -260,6 +197,7 @@ export class WalSimulation {
     if (disk.exists(lock)) disk.unlink(lock); // the numbers of processes begin anew
     if (disk.exists(controlFilePath(DIRECTORY))) this.#end = model.check(disk, DIRECTORY);
     else if (model.claimed > 0) throw new Error('the control file is gone');
+    this.#pages?.checkLogged(this.#end);
   }
 
   async #work(): Promise<void> {
@@ -284,15 +222,44 @@ export class WalSimulation {
     if (this.#end > 0 && end !== this.#end)
       throw new Error(`recovery ends at ${formatLsn(end)}, and the WAL at ${formatLsn(this.#end)}`);
     model.claim(end);
+    if (this.#pages !== null) {
+      this.#pages.checkRecovered();
+      this.#pages.begin(first);
+      for (const { backend } of this.#backends) this.#addPageClient(backend, this.#pages);
+    }
     const segmentsBefore = segmentOf(end, wal.identity.segmentSize);
     for (const one of this.#backends)
       for (let count = 1 + random.below(3); count > 0; count--) one.tasks.push(new Client(this, one.backend));
-    await this.#until(this.#checkpoints(first, random.below(4)));
+    await this.#until(
+      this.#checkpoints(first, random.below(this.#pages === null ? 4 : random.pick([3, 12]))),
+    );
     await this.#until(null);
     result.segments += segmentOf(first.wal.insertedUpTo, wal.identity.segmentSize) - segmentsBefore;
     if (disk.isDown || !random.chance(0.3)) return;
     await this.#until(wal.close(first));
     if (!disk.isDown) model.claim(first.wal.insertedUpTo);
+  }
+
+  #addPageClient(backend: Backend, pages: PageSimulation): void {
+    const { disk, model, result } = this;
+    const one = this.#backends.find((each) => each.backend === backend) as SimulatedBackend;
+    pages.attach(backend);
+    one.tasks.push(
+      new PageClient({
+        pages,
+        backend,
+        isExcused: (error) => {
+          if (!this.isExcused(error)) return false;
+          result.failures++;
+          return true;
+        },
+        mayCommit: () => disk.failedDataSyncs === this.failedBefore,
+        onCommit: (end) => {
+          model.claim(Math.max(end, backend.wal.flushedUpTo));
+          result.commits++;
+        },
+      }),
+    );
   }
 
   async #checkpoints(backend: Backend, count: number): Promise<void> {
@@ -304,8 +271,10 @@ export class WalSimulation {
       try {
         if (this.random.chance(0.3))
           parts.wal.files.make(segmentOf(backend.wal.insertedUpTo + segmentSize / 2, segmentSize));
+        this.#pages?.mayLosePower();
         await backend.wal.checkpoint();
         this.result.checkpoints++;
+        this.#pages?.mayLosePower();
       } catch (error) {
         if (this.disk.isDown) throw error;
         const { errno } = error as { errno?: number };
@@ -422,6 +391,11 @@ export class WalSimulation {
   }
 }
 
+/** Of the disk, as far as anybody can know. */
+function isFailure(error: unknown): boolean {
+  return !(error instanceof InvalidPageError) && !(error instanceof RecoveryError);
+}
+
 function drawSettings(random: Random): ResolvedSettings {
   const ioMethod: IoMethodName = random.chance(0.8) ? 'worker' : 'sync';
   const settings = resolveSettings(
@@ -449,9 +423,9 @@ function drawSettings(random: Random): ResolvedSettings {
 }
 
 /** Runs a whole simulation. Throws what was found wrong; the message begins with the seed. */
-export async function simulateWal(seed: number): Promise<WalSimulationResult> {
+export async function simulateWal(seed: number, hasPages = false): Promise<WalSimulationResult> {
   try {
-    return await new WalSimulation(seed).run();
+    return await new WalSimulation(seed, hasPages).run();
   } catch (error) {
     throw new Error(`seed ${seed}: ${(error as Error).message}`, { cause: error });
   }

@@ -110,7 +110,8 @@ export class BackendRecovery {
     this.#aio.recoverOwned(slot);
     releaseBuffersOf(this.#slots, slot, memory.plan.buffers, bufferIo);
     ExtensionLocks.releaseOf(this.#slots, slot, memory.plan.extensionLocks);
-    new CheckpointLock(this.#slots, memory.plan.checkpointLock).release(slot);
+    const { checkpointLock, truncationLock } = memory.plan;
+    for (const lock of [checkpointLock, truncationLock]) new CheckpointLock(this.#slots, lock).release(slot);
     this.#pending.add(slot);
   }
 

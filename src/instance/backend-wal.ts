@@ -17,6 +17,7 @@ import { formatLsn, type Lsn } from '../wal/lsn.js';
 import { Wal } from '../wal/wal.js';
 import { WalBuffers } from '../wal/wal-buffers.js';
 import { WalFiles } from '../wal/wal-files.js';
+import type { BackendWrites } from './backend-writes.js';
 import { LoggedChange, type LoggedChangeParts, type LoggedPageChange } from './logged-change.js';
 import { truncationLogger } from './log-truncation.js';
 import type { CutsInWal } from './relation-changes.js';
@@ -32,6 +33,8 @@ interface BackendWalParts {
   readonly files: FileContext;
   readonly checkpointing: Checkpointing;
   readonly checkpointLock: CheckpointLock;
+  /** Of truncations and removals; see relation-changes.ts. */
+  readonly truncationLock: CheckpointLock;
   /** What keeps pages of the data directory in memory until their records are durable. */
   readonly flusher: WalFlusher;
   readonly changes: LoggedChangeParts;
@@ -123,7 +126,7 @@ export class BackendWal {
 
   /** Null for a relation whose changes are not in this WAL. */
   cutsOf(relation: SmgrRelation): CutsInWal | null {
-    const { wal, changes, files, checkpointLock: lock } = this.parts;
+    const { wal, changes, files, truncationLock: lock } = this.parts;
     const { slots, slot } = changes;
     const isOurs = relation.locator.backend === undefined && changes.covers(relation.directoryNumber);
     if (!isOurs) return null;
@@ -139,9 +142,9 @@ export class BackendWal {
 
   /** The backend leaves: what it was in the middle of does not go on, and what must be done whole then crashes the instance. */
   leave(): void {
-    const { checkpointLock, changes, files } = this.parts;
+    const { checkpointLock, truncationLock, changes, files } = this.parts;
     const { slots, slot } = changes;
-    checkpointLock.release(slot);
+    for (const lock of [checkpointLock, truncationLock]) lock.release(slot);
     if (slots.inCritical(slot)) files.aio.thread.crash(`backend ${slot} left inside a critical section`);
   }
 
@@ -208,12 +211,12 @@ function message(prefix: string, payload: Uint8Array | string): Uint8Array<Array
   return logicalMessage(prefix, payload);
 }
 
-/** Null for an instance without one. `flushBuffers` writes and syncs all that is dirty. */
+/** Null for an instance without one. */
 export function walOf(
   context: FileContext,
   parts: ThreadParts,
   directories: DataDirectories,
-  flushBuffers: () => Promise<void>,
+  writes: BackendWrites,
 ): BackendWal | null {
   const { aio, scope } = context;
   const { memory, wal: control, vfds, slot } = parts;
@@ -232,15 +235,18 @@ export function walOf(
   const files = new WalFiles(vfds, slot, { directory, timeline, segmentSize, direct, dataSync });
   const wal = new Wal({ aio, scope, control, buffers, files, timeline, memory: number, memoryOffset: 0 });
   const checkpointLock = new CheckpointLock(slots, plan.checkpointLock);
+  const truncationLock = new CheckpointLock(slots, plan.truncationLock);
   const checkpointing = new Checkpointing({
     wal,
     waits: aio.waits,
     lock: checkpointLock,
+    truncationLock,
     slot,
     controlPath: controlFilePath(dataDirectory),
     walDirectory: directory,
     keepBytes: settings.keepBytes,
-    flushBuffers,
+    flushBuffers: () => writes.flushAllBuffers(),
+    syncFiles: () => writes.processSyncRequests(),
   });
   const flusher = flusherOf(wal, directories.numberOf(resolve(dataDirectory)));
   const changes = {
@@ -258,6 +264,7 @@ export function walOf(
     files: context,
     checkpointing,
     checkpointLock,
+    truncationLock,
     flusher,
     changes,
   });

@@ -111,7 +111,7 @@ export class Backend {
       bytes: memory.bytes.at(-1) as Uint8Array<SharedArrayBuffer>,
       scope: this.rootScope,
     };
-    this.#wal = walOf(this.files, this.parts, this.#directories, () => this.writes.checkpointBuffers());
+    this.#wal = walOf(this.files, this.parts, this.#directories, this.writes);
     this.writes.walFlusher = this.#wal?.parts.flusher ?? null;
     if (!isMainThread) process.once('exit', this.#onExit);
   }

@@ -49,9 +49,13 @@ export class RedoFiles implements RedoStore {
     const { buffers, aio, writes } = this.#backend;
     const relation = this.#relation(end);
     const fork = end.fork as Fork;
-    if (relation.blockCount(fork) <= end.blocks) return;
-    const hearers = { wal: null, requestSync: writes.requestsSyncOf(relation) };
-    await aio.waits.until(truncating(relation, fork, end.blocks)(buffers, hearers));
+    const hearers = { wal: null, requestSync: null };
+    if (relation.blockCount(fork) > end.blocks)
+      await aio.waits.until(truncating(relation, fork, end.blocks)(buffers, hearers));
+    // Also where nothing is to be cut: the kernel may have cut it, and the disk not.
+    const count = relation.segmentCount(fork);
+    for (let segment = Math.floor(end.blocks / SEGMENT_BLOCKS); segment < count; segment++)
+      await writes.requestSync(relation, fork, segment);
   }
 
   willNeedSync(at: RedoBlock): Promise<void> {

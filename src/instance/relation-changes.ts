@@ -29,7 +29,7 @@ function droppingFirst<T>(
 /** The WAL, for what is cut off or removed. */
 export interface CutsInWal {
   readonly log: LogTruncation;
-  /** Step: from then on, until `release`, there is no checkpoint. */
+  /** Step: from then on, until `release`, no checkpoint comes to its end, and nobody else cuts. */
   take(): true | Pending;
   release(): void;
   enterCritical(): void;
@@ -67,7 +67,9 @@ export function discarding(relation: SmgrRelation, fork: Fork, from: number): Re
  * `log`, unless null, makes it durable in the WAL before: when nothing is in the way any more, and nothing is lost yet.
  *
  * Where it is in the WAL, no checkpoint may lie between record and files: redo would begin behind the record, and what was
- * cut off could come back. And from the first dropped buffer to the end there is no way back, as dirty pages are gone which
+ * cut off could come back. So that is done under a lock, which a checkpoint takes once, between writing pages and
+ * synchronizing files: what it counts as done, because dirty pages were dropped, is in the WAL behind its redo position, or in
+ * files that it synchronizes. And from the first dropped buffer to the end there is no way back, as dirty pages are gone which
  * recovery brings back only to cut them off: so that is a critical section, and what fails there crashes the
  * instance. PostgreSQL's RelationTruncate.
  */
@@ -93,7 +95,7 @@ function cuttingAll<T>(drop: DropRelationBuffers, cut: () => T, after: Step<unkn
   };
 }
 
-/** Step: with no checkpoint meanwhile. */
+/** Step: under the lock. */
 function guarding<T>(wal: CutsInWal, step: Step<T>): Step<T> {
   let isHeld = false;
   return () => {

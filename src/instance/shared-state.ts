@@ -79,6 +79,7 @@ export interface InstancePlan {
   /** Null for an instance without a WAL. */
   readonly wal: WalRegion | null;
   readonly checkpointLock: number;
+  readonly truncationLock: number;
 }
 
 export function planInstance(settings: ResolvedSettings): InstancePlan {
@@ -108,7 +109,8 @@ export function planInstance(settings: ResolvedSettings): InstancePlan {
     damageLog: planDamageLog(plan, slots.count),
     checksumFailures: ChecksumFailureTable.plan(plan),
     wal: settings.wal === null ? null : WalControl.plan(plan, slots.count),
-    checkpointLock: CheckpointLock.plan(plan),
+    checkpointLock: CheckpointLock.plan(plan, 'checkpoint lock'),
+    truncationLock: CheckpointLock.plan(plan, 'truncation lock'),
   };
 }
 

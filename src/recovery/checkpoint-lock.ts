@@ -1,5 +1,5 @@
 /**
- * One checkpoint at a time: a lock that may be held for long, so that who wants it sleeps.
+ * One checkpoint at a time, or one truncation: a lock that may be held for long, so that who wants it sleeps.
  *
  * Who writes: `owner` (slot plus one) by compare-and-swap whoever takes it, and by its owner, or by the supervisor once that
  * thread has ended, who gives it back; `version` is raised after it came back, and is what waiters watch.
@@ -17,8 +17,8 @@ export class CheckpointLock {
   readonly #slots: Slots;
   readonly #region: number;
 
-  static plan(plan: SegmentPlan): number {
-    return plan.reserve('checkpoint lock', Layout.words);
+  static plan(plan: SegmentPlan, name: string): number {
+    return plan.reserve(name, Layout.words);
   }
 
   constructor(slots: Slots, region: number) {

@@ -29,8 +29,12 @@ export interface CheckpointParts {
   readonly walDirectory: string;
   /** Of WAL before the redo position, in bytes; Infinity keeps all. */
   readonly keepBytes: number;
-  /** Writes and syncs all that is dirty. */
-  readonly flushBuffers: () => Promise<void>;
+  /** Who truncates a relation has it: see log-truncation.ts. */
+  readonly truncationLock: CheckpointLock;
+  /** Writes all that is dirty. */
+  readonly flushBuffers: () => Promise<unknown>;
+  /** Synchronizes what was written. */
+  readonly syncFiles: () => Promise<unknown>;
 }
 
 /**
@@ -61,7 +65,7 @@ export class Checkpointing {
   }
 
   async #run(kind: CheckpointKind): Promise<Lsn> {
-    const { wal, waits, controlPath, flushBuffers } = this.#parts;
+    const { wal, waits, controlPath, flushBuffers, syncFiles } = this.#parts;
     const control = ControlData.read(controlPath);
     const before = control.checkpoint;
     const isOnline = kind === 'online';
@@ -69,6 +73,8 @@ export class Checkpointing {
     if (isOnline) redo = (await this.#insert(checkpointRedoRecord(), true)).start;
     if (kind === 'shutdown') wal.control.close();
     await flushBuffers();
+    await this.#awaitTruncation();
+    await syncFiles();
     // Redo begins with the record itself, whose place is known before: nobody else inserts.
     if (!isOnline) redo = wal.control.nextStart;
     const checkpoint = before.next({ redo, time: nowSeconds(), isShutdown: !isOnline });
@@ -81,6 +87,13 @@ export class Checkpointing {
     return redo;
   }
 
+  /** Who had dropped dirty pages when we looked for them has logged it, and asked for the fsync of the files that were cut. */
+  async #awaitTruncation(): Promise<void> {
+    const { waits, truncationLock, slot } = this.#parts;
+    await waits.until(() => truncationLock.take(waits, slot));
+    truncationLock.release(slot);
+  }
+
   async #insert(record: Uint8Array, isRedo: boolean): Promise<{ start: Lsn; end: Lsn }> {
     const { wal, waits } = this.#parts;
     let start: Lsn = 0;
@@ -90,7 +103,8 @@ export class Checkpointing {
 
   /**
    * Gives segments that nobody needs any more the names of those to come: as many as were filled since the checkpoint
-   * before, and one; removes the rest.
+   * before, and one; removes the rest. A file with another name is a segment to come already: whoever gave it that name
+   * ended before its old one was removed, or the disk has lost that. It would be two segments at once.
    */
   #recycle(redoBefore: Lsn, redo: Lsn, current: number): void {
     const { walDirectory, keepBytes, wal } = this.#parts;

@@ -154,6 +154,17 @@ function syncNames(directory: string): void {
   for (const made of ['global', 'base', '.', '..']) syncDirectory(join(directory, made));
 }
 
+/**
+ * Makes the names of relations' files durable. Who made one may have ended before it came to that; what is written to the
+ * file counts on it. Throws what `node:fs` throws.
+ */
+export function syncRelationNames(directory: string): void {
+  const below = (path: string): string[] =>
+    existsSync(path) ? readdirSync(path).map((name) => join(path, name)) : [];
+  const databases = below(join(directory, 'pg_tblspc')).flatMap(below).flatMap(below);
+  for (const path of [...below(join(directory, 'base')), ...databases]) syncDirectory(path);
+}
+
 /** As initdb's: the time, and some chance. */
 function newSystemIdentifier(): bigint {
   return (BigInt(Math.floor(Date.now() / 1000)) << 32n) | BigInt(randomBytes(4).readUInt32LE());

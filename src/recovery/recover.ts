@@ -36,6 +36,7 @@ import { DRAFT_PREFIX, syncDirectory } from '../wal/wal-files.js';
 import { WalReader } from '../wal/wal-reader.js';
 import { Checkpoint, CHECKPOINT_SIZE, XlogOperation } from './checkpoint-record.js';
 import type { ControlData } from './control-data.js';
+import { syncRelationNames } from './data-directory.js';
 import { wasShutDown } from './control-file.js';
 import { RecoveryError } from './recovery-error.js';
 import type { Redo } from './redo.js';
@@ -73,7 +74,7 @@ const RECORDS_PER_TURN = 4096;
 
 /** Throws a RecoveryError, an IoError, or a WalFileError. */
 export async function recover(parts: RecoveryParts): Promise<RecoveryResult> {
-  const { control, log, walDirectory } = parts;
+  const { control, log, dataDirectory, walDirectory } = parts;
   const segmentSize = control.walSegmentSize;
   const { redo, timeline } = control.checkpoint;
   const wasNeeded = !wasShutDown({ state: control.state });
@@ -85,6 +86,7 @@ export async function recover(parts: RecoveryParts): Promise<RecoveryResult> {
     });
     // What is found there counts from now on, so it must outlive us.
     makeDurable(walDirectory, timeline, segmentOf(redo, segmentSize), segmentSize);
+    syncNames(dataDirectory);
   }
   const walk = new Walk(parts);
   await walk.run();
@@ -221,6 +223,14 @@ function makeDurable(directory: string, timeline: number, from: number, segmentS
       writeAgain(fd, segmentSize);
       fsyncSync(fd);
     });
+  }
+}
+
+function syncNames(dataDirectory: string): void {
+  try {
+    syncRelationNames(dataDirectory);
+  } catch (error) {
+    throw WalFileError.of('sync', error, dataDirectory);
   }
 }
 

@@ -45,7 +45,20 @@ function createSegment(files: ForkSegments, segment: number, operation: 'create'
   const fd = files.vfds.openKernel(files.file(segment), O_RDWR | O_CREAT | O_EXCL, fileMode(files.directory));
   if (fd < 0) throw new RelationFileError(operation, { path: files.name(segment), errno: -fd });
   files.vfds.closeReopened(fd);
-  syncDirectoryOf(files, segment, operation);
+  try {
+    syncDirectoryOf(files, segment, operation);
+  } catch (error) {
+    removeUnlessGone(files.file(segment)); // or the next caller takes it for a file that will stay
+    throw error;
+  }
+}
+
+function removeUnlessGone(path: string): void {
+  try {
+    unlinkSync(path);
+  } catch {
+    // What stays is an empty file; the error that is about to be thrown says why it was not made.
+  }
 }
 
 /** Or the file could be gone after a power failure, although it was synchronized itself later. */

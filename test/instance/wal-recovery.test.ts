@@ -3,11 +3,13 @@ import assert from 'node:assert/strict';
 import {
   cpSync,
   existsSync,
+  linkSync,
   mkdirSync,
   mkdtempSync,
   readdirSync,
   readFileSync,
   rmSync,
+  statSync,
   symlinkSync,
   writeFileSync,
 } from 'node:fs';
@@ -135,6 +137,27 @@ describe('the WAL of an instance before', () => {
     const second = await open(crashed);
     assert.equal(second.recovery?.records, 3, 'redo, checkpoint, and one message');
     await second.close();
+  });
+
+  it('never becomes two segments at once, where somebody ended before a recycled file lost its old name', async () => {
+    const data = fresh();
+    const first = await create(data);
+    const payload = 'x'.repeat(100_000);
+    const fill = (): Promise<void> =>
+      commitAll(
+        first,
+        Array.from({ length: 12 }, () => payload),
+      );
+    await fill();
+    linkSync(join(data, 'pg_wal', SEGMENT(1)), join(data, 'pg_wal', SEGMENT(3)));
+    for (let round = 0; round < 3; round++) {
+      await fill();
+      await first.backend.wal.checkpoint();
+      const files = readdirSync(join(data, 'pg_wal')).map((name) => join(data, 'pg_wal', name));
+      assert.equal(new Set(files.map((path) => statSync(path).ino)).size, files.length);
+    }
+    await first.close();
+    await (await open(data)).close();
   });
 
   it('is kept if it is to be', async () => {
