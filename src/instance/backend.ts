@@ -316,7 +316,8 @@ export class Backend {
   /**
    * Cuts a fork to its first `blocks` blocks: discards the buffers of the others, then truncates the files. What
    * `discardBuffers` says of readers and errors is true here as well; besides, a RelationFileError, or a RangeError
-   * when the fork is shorter. After an error of the file the buffers are gone, which costs reads and no data.
+   * when the fork is shorter. After an error of the file the buffers are gone, changed ones as well; in the data
+   * directory of a WAL it crashes the instance, and recovery does what could not be done. Free space maps are not logged.
    */
   async truncateRelation(
     relation: SmgrRelation,
@@ -333,7 +334,8 @@ export class Backend {
 
   /**
    * Removes a relation: discards the buffers of all its forks, then removes its files, at once. Resolves with how
-   * many files that were. Readers and errors as with `truncateRelation`. The relation may be created anew.
+   * many files that were. Readers and errors as with `truncateRelation`. The relation may be created anew; after a crash
+   * it may be there again, empty.
    */
   dropRelation(relation: SmgrRelation): Promise<number> {
     return this.#until(relation, removing(relation, this.parts.syncRequests));

@@ -29,7 +29,7 @@ export interface CheckpointParts {
   readonly walDirectory: string;
   /** Of WAL before the redo position, in bytes; Infinity keeps all. */
   readonly keepBytes: number;
-  /** Who truncates a relation has it: see log-truncation.ts. */
+  /** Who truncates a relation has it: see instance/relation-changes.ts. */
   readonly truncationLock: CheckpointLock;
   /** Writes all that is dirty. */
   readonly flushBuffers: () => Promise<unknown>;

@@ -20,7 +20,8 @@ import { attachInstance, createInstance, type Instance } from '../../src/instanc
 import { initPage, setPageLower } from '../../src/page/init-page.js';
 import { PageHeaderOffset } from '../../src/page/page-header.js';
 import type { SmgrRelation } from '../../src/smgr/smgr.js';
-import { WalControl, WalTask } from '../../src/wal/wal-control.js';
+import { WaitEvent } from '../../src/shmem/wait.js';
+import { WalControl, WalTask, type ReserveOptions } from '../../src/wal/wal-control.js';
 import { holdFsync } from '../../testing/hold-fsync.js';
 import { Injection } from '../../testing/injection.js';
 import { forEachMethod } from '../../testing/instances.js';
@@ -200,6 +201,33 @@ describe('the log', () => {
     backend.ignoreChecksumFailure = true;
     await backend.wal.flush(await put(backend, relation, 0, 55));
     assert.equal(await valueAfterCrash(data, 0, 20_000), 55);
+    await instance.close();
+  });
+
+  it('has no record of a change whose scope ended while it waited for space', async () => {
+    const { data, instance, backend, relation } = await create(2);
+    await backend.wal.flush(await put(backend, relation, 0, 3));
+    const { wal } = backend.wal.parts;
+    const inserting = wal.inserting.bind(wal);
+    let isThereSpace = false;
+    wal.inserting = ((record: Uint8Array, options: ReserveOptions) => {
+      const step = inserting(record, options);
+      return () => (isThereSpace ? step() : backend.aio.waits.waitForOwnThread(WaitEvent.Checkpoint));
+    }) as typeof inserting;
+    let changing: Promise<unknown> = Promise.resolve();
+    await backend.scope(async (scope) => {
+      const buffer = await backend.readBlock(relation, 0, { scope });
+      changing = backend.wal.change(buffer, (page) => (page[AT] = 7));
+      changing.catch(() => undefined);
+    });
+    isThereSpace = true;
+    backend.aio.waits.lookAgain();
+    await assert.rejects(changing, { code: 'ERR_PGAIO_CLOSED' });
+    await backend.wal.flush();
+    assert.equal(await valueAfterCrash(data, 0), 3);
+    using buffer = await backend.readBlock(relation, 0);
+    assert.equal(buffer.page[AT], 3);
+    buffer.release();
     await instance.close();
   });
 

@@ -337,6 +337,21 @@ forEachMethod((ioMethod) => {
     assert.equal(await b.writes.processSyncRequests(), 1);
   });
 
+  it('who holds all the share locks that it may can write all the same, and so can others', async () => {
+    fresh(40);
+    (await changed(39, 0x39)).release();
+    const buffers = await Promise.all(Array.from({ length: 33 }, (_, block) => a.readBlock(relation, block)));
+    const locks = await Promise.all(buffers.slice(0, 32).map((buffer) => buffer.lockShare()));
+    await assert.rejects((buffers[32] as PinnedBuffer).lockShare(), {
+      code: 'ERR_PGAIO_EXHAUSTED',
+    });
+    assert.equal(await a.writes.flushRelation(relation), 1);
+    for (const lock of locks) lock.release();
+    for (const buffer of buffers) buffer.release();
+    await b.writes.checkpointBuffers();
+    assert.equal(markOnDisk(39), 0x39);
+  });
+
   it('a relation is synchronized with all that is dirty of it, and nothing else', async () => {
     fresh(4);
     const other = relation;
