@@ -30,8 +30,8 @@ export interface DiskFaults {
   shortWrite: number;
   writeError: number;
   syncError: number;
-  /** Of syncs that are not data syncs. */
-  wholeSyncError: number;
+  /** Of syncs of relations, in its place. */
+  relationSyncError: number;
   fullAfter: number;
 }
 
@@ -40,13 +40,14 @@ export const NO_FAULTS: Readonly<DiskFaults> = {
   shortWrite: 0,
   writeError: 0,
   syncError: 0,
-  wholeSyncError: 0,
+  relationSyncError: 0,
   fullAfter: Infinity,
 };
 
 interface OpenFile {
   readonly inode: Inode;
   readonly flags: number;
+  readonly isOfRelation: boolean;
 }
 
 type DiskPath = string | URL | Buffer | number;
@@ -170,7 +171,7 @@ export class SimulatedDisk {
       inode = this.#make(this.#need(dirname(path)), basename(path), false);
     } else if ((bits & O_TRUNC) !== 0) inode.truncate();
     const fd = this.#nextFd++;
-    this.#open.set(fd, { inode, flags: bits });
+    this.#open.set(fd, { inode, flags: bits, isOfRelation: path.includes('/base/') });
     this.#leave(dies);
     return fd;
   }
@@ -252,11 +253,11 @@ export class SimulatedDisk {
 
   sync(fd: number, isData: boolean): void {
     const dies = this.#enter();
-    const { inode } = this.#file(fd);
+    const { inode, isOfRelation } = this.#file(fd);
     const began = this.syncBegan ?? this.#time;
     this.syncBegan = null;
     if (dies) this.#leave(true);
-    if (this.#random.chance(isData ? this.faults.syncError : this.faults.wholeSyncError)) {
+    if (this.#random.chance(isOfRelation ? this.faults.relationSyncError : this.faults.syncError)) {
       inode.forget();
       this.faultsGiven++;
       if (isData) this.failedDataSyncs++;

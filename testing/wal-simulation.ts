@@ -167,11 +167,10 @@ export class WalSimulation {
         readError: random.pick([0, 0.01]),
         writeError: random.pick([0, 0.02]),
         syncError: random.pick([0, 0, 0.01]),
-        wholeSyncError: 0,
+        relationSyncError: 0,
         fullAfter: random.pick([Infinity, 70_000 + random.below(300_000)]),
       };
-      disk.faults.wholeSyncError = disk.faults.syncError;
-      if (this.#pages !== null) disk.faults.wholeSyncError = random.pick([0, 0.01, 0.1]);
+      if (this.#pages !== null) disk.faults.relationSyncError = random.pick([0, 0.05, 0.3]);
     }
     disk.onCall = () => this.preempt(0.1);
     try {
@@ -280,6 +279,7 @@ export class WalSimulation {
         const { errno } = error as { errno?: number };
         if (errno === undefined || !this.hadFault) throw error;
         this.result.failures++;
+        if (this.#pages !== null && this.random.chance(0.6)) count++; // somebody tries again
       }
     }
   }
