@@ -4,8 +4,10 @@ import { Checkpoint } from '../src/recovery/checkpoint-record.js';
 import { PENDING, type Pending, type Step } from '../src/shmem/wait.js';
 import { logicalMessage } from '../src/wal/logical-message.js';
 import type { Lsn } from '../src/wal/lsn.js';
+import type { Random } from './random.js';
 import type { SteppedTask } from './simulated-backend.js';
-import type { WalSimulation } from './wal-simulation.js';
+import type { SimulatedDisk } from './simulated-disk.js';
+import type { WalModel } from './wal-simulation-model.js';
 
 const PREFIX = 's';
 /** Payload of a message that takes as much room as the record of a checkpoint, which is what follows recovery. */
@@ -15,10 +17,24 @@ export const AS_CHECKPOINT: number =
 /** Thrown where a thread would look away while another copies a record. One for all: a stack takes time. */
 export const LOOKED_AWAY: Error = new Error('another copies a record');
 
+/** The simulation that a client is part of. */
+export interface ClientSimulation {
+  readonly random: Random;
+  readonly disk: SimulatedDisk;
+  readonly model: WalModel;
+  readonly result: { commits: number; failures: number };
+  /** Of payloads. */
+  readonly sizes: readonly number[];
+  /** Data syncs that had failed before this life. */
+  readonly failedBefore: number;
+  isExcused(error: unknown): boolean;
+  preempt(chance: number): void;
+}
+
 /** One user of a backend: appends, commits, and flushes what others have appended. */
 export class Client implements SteppedTask {
   isDone = false;
-  readonly #simulation: WalSimulation;
+  readonly #simulation: ClientSimulation;
   readonly #backend: Backend;
   #left: number;
   #inserting: Step<Lsn | null> | null = null;
@@ -28,7 +44,7 @@ export class Client implements SteppedTask {
   #mayCommit = true;
   readonly #failedBefore: number;
 
-  constructor(simulation: WalSimulation, backend: Backend) {
+  constructor(simulation: ClientSimulation, backend: Backend) {
     this.#simulation = simulation;
     this.#backend = backend;
     this.#failedBefore = simulation.failedBefore;
