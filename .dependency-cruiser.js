@@ -6,12 +6,13 @@ const rows = [
   ['stats'],
   ['aio'],
   ['vfd'],
-  ['smgr', 'wal'],
+  ['smgr', 'wal', 'file'],
   ['buffer'],
   ['read-stream'],
+  ['cache'],
   ['recovery'],
   ['instance'],
-  ['cli'],
+  ['cli', 'metrics'],
 ];
 
 /** PostgreSQL's page format knows nothing of I/O, and the layers that move bytes know nothing of pages. */
@@ -19,7 +20,8 @@ const pageMayImport = ['base', 'native'];
 const mayImportPage = rows.slice(rows.findIndex((row) => row.includes('smgr'))).flat();
 
 /** Where a thread or a process starts: index.ts, cli/main.ts, and the files that are named by URL. */
-const entries = '^src/(index|cli/main|.*-(entry|main|thread|worker))\\.ts$';
+const entries =
+  '^src/(index|cli/main|metrics/(prometheus|opentelemetry)|.*-(entry|main|thread|worker))\\.ts$';
 
 const allLayers = [...rows.flat(), 'page'];
 const folders = (names) => `^src/(${names.join('|')})/`;

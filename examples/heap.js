@@ -60,9 +60,10 @@ export class CommitLog {
   static async read(backend, directory) {
     const log = new CommitLog();
     for (const name of readdirSync(join(directory, 'pg_xact'))) {
-      const file = backend.openFile(join(directory, 'pg_xact', name));
-      log.#segments.set(parseInt(name, 16), await file.read(0, 262_144));
-      file.close();
+      const file = await backend.openFile(join(directory, 'pg_xact', name));
+      const { bytesRead, buffer } = await file.read(Buffer.alloc(262_144), 0, 262_144, 0);
+      log.#segments.set(parseInt(name, 16), buffer.subarray(0, bytesRead));
+      await file.close();
     }
     return log;
   }

@@ -42,6 +42,13 @@ export { DataDirectoryInUseError } from './recovery/lock-file.js';
 export { RecoveryError } from './recovery/recovery-error.js';
 export type { MessageOptions, WalMessage } from './recovery/read-messages.js';
 export type { RecoveryResult } from './recovery/recover.js';
+export type { InstanceStats, IoLatencies, IoStatsRow } from './stats/io-stats-view.js';
+export type { BackendType, IoContext, IoObject, IoOperation, IoWay } from './stats/io-stats.js';
+export { LatencyHistogram, type HistogramData } from './stats/latency-histogram.js';
+export type { IoTrace } from './aio/tracing.js';
+export type { Monitor } from './instance/monitor.js';
+export { MonitorError } from './instance/monitor-socket.js';
+export type { Snapshot } from './instance/snapshot.js';
 export { Scope } from './aio/scope.js';
 export type { InFlightIo } from './aio/in-flight.js';
 export { PinnedBuffer } from './buffer/pinned-buffer.js';
@@ -56,3 +63,25 @@ export { BufferStrategy, type StrategyKind } from './buffer/strategy.js';
 export { Fork, type RelationLocator } from './smgr/relation.js';
 export { SmgrRelation } from './smgr/smgr.js';
 export { File } from './vfd/file.js';
+export { FileHandle, type ReadManyOptions } from './file/file-handle.js';
+export {
+  CachedFile,
+  KeptRange,
+  type ByteRange,
+  type PrewarmOptions,
+  type Residency,
+} from './cache/cached-file.js';
+export { FileReadStream } from './file/file-read-stream.js';
+export { FileWriteStream } from './file/file-write-stream.js';
+export type {
+  FileReadStreamOptions,
+  FileStreamOptions,
+  FileWriteStreamOptions,
+} from './file/stream-options.js';
+export type { WebReadOptions, WebWriteOptions } from './file/web-streams.js';
+export type { OpenReadStreamOptions, OpenWriteStreamOptions } from './instance/backend-files.js';
+export type { Position, TransferOptions } from './file/file-arguments.js';
+export { IoBuffer } from './file/io-buffer.js';
+export type { ReadRange } from './file/many-reads.js';
+export type { OpenFileOptions } from './instance/backend-files.js';
+export { AbortError, FileError, type FileSyscall } from './base/file-error.js';

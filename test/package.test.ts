@@ -18,7 +18,7 @@ const OTHER_ARCH = process.arch === 'x64' ? 'arm64' : 'x64';
 const PROGRAM = `
   const main = async () => {
     const instance = await createInstance({ ioMethod: 'auto', sharedBuffers: '128kB' });
-    const bytes = await instance.backend.openFile('program.txt').read(0, 3);
+    const bytes = await instance.backend.openRawFile('program.txt').read(0, 3);
     console.log(instance.settings.ioMethod, Buffer.from(bytes).toString());
     await instance.close();
   };
@@ -63,6 +63,16 @@ describe('the package', { skip: compilerMissing() }, () => {
       assert.equal(stdout, `${supportedMethods().includes('io_uring') ? 'io_uring' : 'worker'} abc\n`);
     });
   }
+
+  it('has its other entries, which need no package besides', async () => {
+    const text = `
+      import { contentType } from 'pgaio/prometheus';
+      import { observeInstance } from 'pgaio/opentelemetry';
+      console.log(contentType, typeof observeInstance);`;
+    writeFileSync(join(project, 'entries.mjs'), text);
+    const { stdout } = await run(process.execPath, ['entries.mjs'], { cwd: project });
+    assert.equal(stdout, 'text/plain; version=0.0.4; charset=utf-8 function\n');
+  });
 
   it('has the command', async () => {
     const { stdout } = await run(join(project, 'node_modules/.bin/pgaio'), ['--version'], { cwd: project });

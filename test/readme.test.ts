@@ -1,7 +1,7 @@
 /** The README's programs run as they stand there, on this Node, in plain JavaScript. */
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
@@ -13,8 +13,8 @@ import { DataDirectory } from '../testing/relations.js';
 const root = fileURLToPath(new URL('../../', import.meta.url));
 const run = promisify(execFile);
 
-function programs(): string[] {
-  const readme = readFileSync(join(root, 'README.md'), 'utf8');
+function programs(document = 'README.md'): string[] {
+  const readme = readFileSync(join(root, document), 'utf8');
   return [...readme.matchAll(/^```js\n(.*?)^```$/gms)].map((match) => match[1]!);
 }
 
@@ -70,4 +70,25 @@ describe('the programs of the README', () => {
       rmSync(home, { recursive: true });
     }
   });
+});
+
+/** What the programs of each page print. */
+const documents: Record<string, readonly (string | RegExp)[]> = {
+  'cache.md': ['1 { blocks: 1, resident: 1, pinned: 0 }\n20 "{"\n1\n'],
+  'files.md': ['100 100 10 10\n', '90 pgaio\n'],
+  'observing.md': ['readv true 100\nfile 1 100\nread true\ntrue\n'],
+};
+
+describe('the programs of the documentation', () => {
+  for (const name of readdirSync(join(root, 'docs')).filter((file) => file.endsWith('.md'))) {
+    const found = programs(join('docs', name));
+    const outputs = documents[name] ?? [];
+    it(`docs/${name} has ${found.length}`, () => assert.equal(found.length, outputs.length));
+    for (const [at, output] of outputs.entries())
+      it(`number ${at + 1} of docs/${name}`, async () => {
+        const printed = await runProgram(found[at] ?? '');
+        if (typeof output === 'string') assert.equal(printed, output);
+        else assert.match(printed, output);
+      });
+  }
 });

@@ -56,7 +56,7 @@ async function act(): Promise<void> {
     case 'throw':
       blocks.start(input.block);
       void backend
-        .openFile(`${input.dataDirectory}/PG_VERSION`)
+        .openRawFile(`${input.dataDirectory}/PG_VERSION`)
         .read(0, 3)
         .catch(() => undefined);
       if (input.role === 'throw') throw new Error('thrown by the actor');

@@ -154,7 +154,7 @@ export const scenes: Readonly<Record<string, Scene>> = {
   },
   'with I/O memory leased and files open': (stage) => {
     const { files } = stage.backend;
-    for (let count = 0; count < 12; count++) stage.backend.openFile(stage.path);
+    for (let count = 0; count < 12; count++) stage.backend.openRawFile(stage.path);
     readFour(stage);
     files.ioMemory.tryLease(100_000);
     files.ioMemory.release(files.ioMemory.tryLease(20_000), 20_000);
@@ -167,15 +167,15 @@ export const scenes: Readonly<Record<string, Scene>> = {
   },
   'before it gives a file back': (stage) => {
     holdAt(stage, stage.backend.parts.memory.words, 'sub');
-    stage.backend.openFile(stage.path).close();
+    stage.backend.openRawFile(stage.path).close();
   },
   'while it opens a file': (stage) => {
     holdAt(stage, stage.backend.parts.files, 'acquire', 4);
-    for (let count = 0; count < 4; count++) stage.backend.openFile(stage.path);
+    for (let count = 0; count < 4; count++) stage.backend.openRawFile(stage.path);
   },
   'while it closes': (stage) => {
     readFour(stage);
-    stage.backend.openFile(stage.path);
+    stage.backend.openRawFile(stage.path);
     holdAt(stage, stage.backend.parts.vfds, 'closeAll');
     stage.backend.closeBlocking();
   },

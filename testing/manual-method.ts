@@ -12,6 +12,7 @@ import { Scope } from '../src/aio/scope.js';
 import { AioThread } from '../src/aio/thread.js';
 import type { LogEvent } from '../src/base/log.js';
 import { Counters } from '../src/stats/counters.js';
+import { IoStats, planIoStats, type IoStatsRegion } from '../src/stats/io-stats.js';
 import { makeShared, type Shared } from './shared.js';
 
 export const TARGET = 40;
@@ -19,6 +20,7 @@ export const TARGET_CALLBACK = 41;
 
 interface Regions {
   counters: number;
+  ioStats: IoStatsRegion;
   handles: HandleRegion;
 }
 
@@ -43,6 +45,7 @@ export class ManualBackend {
       handles: regions.handles,
       registry,
       counters: new Counters(words, regions.counters, slot),
+      stats: new IoStats(words, regions.ioStats, slot),
       memories: [new Uint8Array(new SharedArrayBuffer(65_536))],
       native: null,
       injection: null,
@@ -113,6 +116,7 @@ export function manualInstance(
 ): ManualInstance {
   const shared = makeShared((plan) => ({
     counters: Counters.plan(plan, 8),
+    ioStats: planIoStats(plan, 8),
     handles: HandleTable.plan(plan, 8, perBackend, 16),
   }));
   const registry = new Registry();

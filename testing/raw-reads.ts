@@ -32,7 +32,7 @@ export class RawReads {
 
   constructor(backend: Backend, directory: string) {
     this.backend = backend;
-    this.file = backend.openFile(writeSample(directory, PIECE * PIECES));
+    this.file = backend.openRawFile(writeSample(directory, PIECE * PIECES));
     this.#memory = backend.files.ioMemory.tryLease(PIECE * PIECES);
   }
 

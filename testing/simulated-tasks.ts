@@ -152,7 +152,9 @@ class FileTask extends Task {
   constructor(backend: Backend, path: string, relation: SimulatedRelation, random: Random, mayFail: boolean) {
     super(mayFail);
     this.#backend = backend;
-    this.#file = backend.openFile(`${path}/base/${relation.locator.database}/${relation.locator.relation}`);
+    this.#file = backend.openRawFile(
+      `${path}/base/${relation.locator.database}/${relation.locator.relation}`,
+    );
     this.#position = random.below(relation.blocks * 8192);
     this.#length = random.below(30_000);
   }

@@ -126,7 +126,7 @@ export class StressWork {
 
   async #file(): Promise<void> {
     const { path, blocks } = this.#random.pick(this.#relations);
-    const file = this.#backend.openFile(path);
+    const file = this.#backend.openRawFile(path);
     try {
       const position = this.#random.below(blocks * BLOCK);
       const length = this.#random.below(3 * BLOCK);

@@ -10,11 +10,13 @@ import { ClosedError } from '../base/errors.js';
 import { PENDING, WaitEvent, type Pending, type Waits } from '../shmem/wait.js';
 import { HandleFlag, Operation, type IoHandle, type WaitReference } from './handle.js';
 import type { IoMethodOps } from './method/method.js';
-import { AioReturn, ResultStatus } from './result.js';
+import { AioReturn, ResultStatus, TARGET_DATA_WORDS } from './result.js';
 import type { Scope, ScopeKeeper, ScopedResources } from './scope.js';
 import { HandleState, generationOf, stateOf } from './states.js';
 import type { AioThread } from './thread.js';
 import { Counter } from '../stats/counters.js';
+import { errorOf } from './report.js';
+import { IoTracer } from './tracing.js';
 
 /** As many staged I/Os are submitted at once at most: PostgreSQL's PGAIO_SUBMIT_BATCH_SIZE. */
 export const SUBMIT_BATCH_SIZE = 32;
@@ -48,6 +50,8 @@ export class Aio implements ScopeKeeper {
   #inBatch = false;
   #closed = false;
   readonly #resources: ScopedResources[] = [];
+  readonly #tracer = new IoTracer();
+  readonly #targetData = new Int32Array(TARGET_DATA_WORDS);
 
   constructor(thread: AioThread, waits: Waits, ops: IoMethodOps) {
     this.thread = thread;
@@ -79,6 +83,7 @@ export class Aio implements ScopeKeeper {
     this.assertOpen();
     this.thread.header.checkOpen();
     scope.assertOpen();
+    if (this.#tracer.isPublishing) fail('API violation: a subscriber to pgaio:io cannot start I/O itself');
     if (this.#handedOut !== null) fail('API violation: only one I/O handle can be handed out at a time');
     if (this.#stagedCount >= SUBMIT_BATCH_SIZE) this.submitStaged();
     while (this.#free.length === 0 && this.reclaimCompleted() === 0) {
@@ -194,11 +199,19 @@ export class Aio implements ScopeKeeper {
     this.thread.stage(io);
     if ((io.flags & HandleFlag.SYNCHRONOUS) !== 0 || this.ops.needsSynchronousExecution(io)) {
       this.#runInline(io, fd);
-      return;
+    } else {
+      io.move(HandleState.DEFINED, HandleState.STAGED);
+      this.#staged[this.#stagedCount++] = io;
+      if (!this.#inBatch || this.#stagedCount >= SUBMIT_BATCH_SIZE) this.submitStaged();
     }
-    io.move(HandleState.DEFINED, HandleState.STAGED);
-    this.#staged[this.#stagedCount++] = io;
-    if (!this.#inBatch || this.#stagedCount >= SUBMIT_BATCH_SIZE) this.submitStaged();
+    if (this.#tracer.isWanted) this.#traceStart(io);
+  }
+
+  /** Its target's words are as they were: only this thread can reclaim the handle. */
+  #traceStart(io: IoHandle): void {
+    for (let word = 0; word < TARGET_DATA_WORDS; word++) this.#targetData[word] = io.targetWord(word);
+    const target = this.thread.registry.target(io.target);
+    this.#tracer.started(io, target.name, target.describe(this.#targetData));
   }
 
   /** This thread becomes the executor before others can see the I/O, so nobody can take it over. */
@@ -366,9 +379,14 @@ export class Aio implements ScopeKeeper {
     this.thread.completeLocal(io, result);
     this.#unlink(local);
     this.#forget(local);
+    const { raw } = io;
     io.recycle(HandleState.COMPLETED_LOCAL);
     this.#reclaiming[local] = 0;
     this.#free.push(local);
+    if (this.#tracer.isTracing) {
+      const error = result.status === ResultStatus.ERROR ? errorOf(this, result) : null;
+      this.#tracer.ended(io.index, Math.max(0, raw), error);
+    }
     return true;
   }
 

@@ -11,6 +11,7 @@
  *                   taken from another executor by the supervisor only, after that thread has ended;
  *                   given up by an executor that must leave the I/O to its issuer (see reopened.ts)
  *   generation      owner, at reclaim, before the state word goes back to IDLE
+ *   startedAt       owner, before STAGED: a double of microseconds, of the clock that threads share; 0: nobody looked
  *   deaths          supervisor, while it is the executor
  *   ring, position  executor, before SUBMITTED: the ring that carries the I/O, and where in its submission
  *                   queue; an I/O that is carried is completed by whoever holds that ring's completion lock,
@@ -47,12 +48,14 @@ const HandleLayout = declareLayout(
     state: 1,
     executor: 1,
     generation: 2,
+    startedAt: 2, // a double: at an even place
     deaths: 1,
     ring: 1,
     position: 1,
     operation: 1,
     flags: 1,
     target: 1,
+    context: 1,
     fd: 1,
     memory: 1,
     offset: 2,
@@ -327,6 +330,24 @@ export class IoHandle {
     return this.#words.get(this.#base + AT.flags);
   }
 
+  /** For the statistics: an index of `IO_CONTEXTS`. */
+  get context(): number {
+    return this.#words.get(this.#base + AT.context);
+  }
+
+  set context(context: number) {
+    this.#words.set(this.#base + AT.context, context);
+  }
+
+  /** When it was started, in microseconds of the clock that all threads share; 0: nobody looked. */
+  get startedAt(): number {
+    return this.#words.doubles[(this.#base + AT.startedAt) >>> 1] as number;
+  }
+
+  set startedAt(micros: number) {
+    this.#words.doubles[(this.#base + AT.startedAt) >>> 1] = micros;
+  }
+
   /** Flags accumulate; only while the handle is handed out. */
   setFlag(flag: number): void {
     this.#assertHandedOut('set a flag');
@@ -517,11 +538,14 @@ export class IoHandle {
 }
 
 const CLEARED: readonly number[] = [
+  AT.startedAt,
+  AT.startedAt + 1,
   AT.deaths,
   AT.ring,
   AT.operation,
   AT.flags,
   AT.target,
+  AT.context,
   AT.memory,
   AT.bytes,
   AT.iovCount,

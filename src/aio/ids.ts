@@ -1,7 +1,7 @@
 /** The ids that shared memory holds. What they stand for is bound in instance/registrations.ts. */
 
 /** PostgreSQL's PgAioTargetID. */
-export const TargetId = { FILE: 1, SMGR: 2, WAL: 3 } as const;
+export const TargetId = { FILE: 1, SMGR: 2, WAL: 3, FILE_BLOCKS: 4 } as const;
 
 /** PostgreSQL's PgAioHandleCallbackID. */
 export const CallbackId = {
@@ -16,4 +16,7 @@ export const CallbackId = {
   SHARED_BUFFER_WRITEV: 9,
   LOCAL_BUFFER_WRITEV: 10,
   SMGR_SYNC: 11,
+  FILE_WRITEV: 12,
+  FILE_SYNC: 13,
+  FILE_BLOCKS_READV: 14,
 } as const;

@@ -3,6 +3,7 @@
  * thread may look at it. A handle that is recycled during the look is skipped; one that changes its state
  * is read again.
  */
+import { nowMicros } from '../stats/clock.js';
 import type { HandleTable, IoHandle } from './handle.js';
 import { HandleFlag } from './handle.js';
 import type { AioTarget, Registry } from './callback.js';
@@ -28,6 +29,8 @@ export interface InFlightIo {
   referencesLocal: boolean;
   synchronous: boolean;
   buffered: boolean;
+  /** Microseconds since it was started, until now, also if the kernel is done; null: the clock was not read then. */
+  ageMicros: number | null;
 }
 
 export function inFlight(table: HandleTable, registry: Registry): InFlightIo[] {
@@ -66,6 +69,7 @@ function describe(row: InFlightIo, target: AioTarget, data: Int32Array): InFligh
 function read(io: IoHandle, state: HandleState): InFlightIo {
   const defined = state >= HandleState.DEFINED;
   const flags = defined ? io.flags : 0;
+  const { startedAt } = io;
   return {
     owner: io.owner,
     id: io.index,
@@ -82,5 +86,6 @@ function read(io: IoHandle, state: HandleState): InFlightIo {
     referencesLocal: (flags & HandleFlag.REFERENCES_LOCAL) !== 0,
     synchronous: (flags & HandleFlag.SYNCHRONOUS) !== 0,
     buffered: (flags & HandleFlag.BUFFERED) !== 0,
+    ageMicros: !defined || startedAt === 0 ? null : Math.max(0, nowMicros() - startedAt),
   };
 }

@@ -4,11 +4,16 @@
  */
 import { assert } from '../base/assert.js';
 import type { LogEvent } from '../base/log.js';
-import type { Aio } from './aio.js';
 import { ResultStatus, statusName, type AioReturn } from './result.js';
+import type { AioThread } from './thread.js';
+
+/** Of a backend. */
+interface Issuer {
+  readonly thread: AioThread;
+}
 
 /** PostgreSQL's pgaio_result_report. There is nothing to say about an I/O that succeeded, or is not over. */
-function reportOf(aio: Aio, result: AioReturn): Error | LogEvent | undefined {
+function reportOf(aio: Issuer, result: AioReturn): Error | LogEvent | undefined {
   const { status } = result;
   const reportable = status !== ResultStatus.OK && status !== ResultStatus.UNKNOWN;
   assert(reportable, `a result that is "${statusName(status)}" has nothing to report`);
@@ -16,13 +21,13 @@ function reportOf(aio: Aio, result: AioReturn): Error | LogEvent | undefined {
 }
 
 /** Why an I/O failed, to be thrown. */
-export function errorOf(aio: Aio, result: AioReturn): Error {
+export function errorOf(aio: Issuer, result: AioReturn): Error {
   const report = reportOf(aio, result);
   return report instanceof Error ? report : new Error(`an I/O failed and ${result.reporter} cannot say why`);
 }
 
 /** What the issuer of an I/O that succeeded must know all the same. */
-export function warningOf(aio: Aio, result: AioReturn): LogEvent {
+export function warningOf(aio: Issuer, result: AioReturn): LogEvent {
   const report = reportOf(aio, result);
   if (report !== undefined && !(report instanceof Error)) return report;
   return { level: 'warning', message: `an I/O has a warning and ${result.reporter} cannot say which` };

@@ -7,12 +7,15 @@ import type { LogSink } from '../base/log.js';
 import type { InstanceHeader } from '../shmem/header.js';
 import { setAllLatches } from '../shmem/latch.js';
 import type { Slots } from '../shmem/slots.js';
+import { nowMicros } from '../stats/clock.js';
 import { Counter, type Counters } from '../stats/counters.js';
+import { IO_OBJECTS, type IoObject, type IoStats } from '../stats/io-stats.js';
 import type { Registry } from './callback.js';
 import { Completion } from './completion.js';
 import type { RegisteredMemories } from '../native/registered-memories.js';
 import { Execution, type IoMemories } from './execute.js';
 import { HandleFlag, HandleTable, Operation, type HandleRegion, type IoHandle } from './handle.js';
+import { TargetId } from './ids.js';
 import type { InjectionPoints } from './injection-points.js';
 import type { AioResult } from './result.js';
 import { HandleState } from './states.js';
@@ -24,6 +27,7 @@ export interface AioThreadParts {
   handles: HandleRegion;
   registry: Registry;
   counters: Counters;
+  stats: IoStats;
   memories: IoMemories;
   /** For system calls through the addon; null without it. */
   native: RegisteredMemories | null;
@@ -34,6 +38,27 @@ export interface AioThreadParts {
 /** What a thread can reach of another's private memory. */
 const NO_MEMORIES: IoMemories = [];
 
+/** Indices of IO_WAYS; the supervisor counts as a worker where it does one's work. */
+const Way = { WORKER: 0, IO_URING: 1, SYNC: 2 } as const;
+
+/** By target, which object of IO_OBJECTS it is; users' own targets are the last. */
+const OBJECTS: Readonly<Record<number, IoObject>> = {
+  [TargetId.FILE]: 'file',
+  [TargetId.SMGR]: 'relation',
+  [TargetId.WAL]: 'wal',
+};
+const OBJECT_OF_TARGET: readonly number[] = Array.from({ length: 256 }, (_, target) =>
+  IO_OBJECTS.indexOf(OBJECTS[target] ?? 'other'),
+);
+const RELATION = IO_OBJECTS.indexOf('relation');
+const TEMP_RELATION = IO_OBJECTS.indexOf('temp relation');
+
+function objectOf(io: IoHandle): number {
+  const object = OBJECT_OF_TARGET[io.target] as number;
+  const isPrivate = object === RELATION && (io.flags & HandleFlag.REFERENCES_LOCAL) !== 0;
+  return isPrivate ? TEMP_RELATION : object;
+}
+
 export class AioThread {
   readonly slots: Slots;
   readonly header: InstanceHeader;
@@ -41,6 +66,7 @@ export class AioThread {
   readonly table: HandleTable;
   readonly registry: Registry;
   readonly counters: Counters;
+  readonly stats: IoStats;
   readonly injection: InjectionPoints | null;
   readonly completion: Completion;
   readonly memories: IoMemories;
@@ -56,6 +82,7 @@ export class AioThread {
     this.table = new HandleTable(parts.slots, parts.handles);
     this.registry = parts.registry;
     this.counters = parts.counters;
+    this.stats = parts.stats;
     this.injection = parts.injection;
     this.memories = parts.memories;
     this.#execution = new Execution(parts.memories, parts.native);
@@ -93,7 +120,7 @@ export class AioThread {
     this.completeShared(io);
   }
 
-  /** Counts it, and lets a test change the kernel's answer. */
+  /** Counts it, in the statistics as well, and lets a test change the kernel's answer. */
   #judge(io: IoHandle, raw: number): number {
     const { counters } = this;
     const { operation } = io;
@@ -101,9 +128,28 @@ export class AioThread {
     else counters.count(operation === Operation.WRITEV ? Counter.writes : Counter.syncs);
     if (raw > 0) counters.count(operation === Operation.WRITEV ? Counter.writeBytes : Counter.readBytes, raw);
     else if (raw < 0) counters.count(Counter.ioErrors);
-    if (this.injection === null) return raw;
-    const memories = this.isForeignLocal(io) ? NO_MEMORIES : this.memories;
-    return this.injection.beforeSharedCompletion(io, raw, memories);
+    let answer = raw;
+    if (this.injection !== null) {
+      const memories = this.isForeignLocal(io) ? NO_MEMORIES : this.memories;
+      answer = this.injection.beforeSharedCompletion(io, raw, memories);
+    }
+    this.#record(io, operation, answer);
+    return answer;
+  }
+
+  /** Start and completion meet here, whoever completes. Two threads' clocks may differ by a microsecond. */
+  #record(io: IoHandle, operation: Operation, raw: number): void {
+    const { startedAt } = io;
+    const micros = startedAt === 0 ? -1 : Math.max(0, nowMicros() - startedAt);
+    const object = objectOf(io);
+    const type = this.slots.backendType(io.owner);
+    this.stats.completed(type, object, io.context, operation - 1, this.#wayOf(io), raw, micros);
+  }
+
+  /** How the I/O was carried out: an index of IO_WAYS. */
+  #wayOf(io: IoHandle): number {
+    if (io.ring >= 0) return Way.IO_URING;
+    return this.slots.isBackend(this.slot) ? Way.SYNC : Way.WORKER;
   }
 
   /** From COMPLETED_IO on; also where an I/O goes on whose completer died. */
@@ -132,6 +178,7 @@ export class AioThread {
 
   /** In the owner, before others can see the I/O. */
   stage(io: IoHandle): void {
+    if (this.stats.isTiming) io.startedAt = nowMicros();
     try {
       this.completion.stage(io);
     } catch (error) {

@@ -61,6 +61,8 @@ export interface InstanceSettings {
    * `auto` (default): own where the kernel can. For tests, and to find out what a problem depends on.
    */
   ioUringMemory?: RingMemory;
+  /** Read the clock when an I/O starts and when it is over, for latencies. May be changed while it runs. Default false. */
+  trackIoTiming?: boolean;
   /** Default: none. */
   wal?: WalSettings;
   /**
@@ -155,6 +157,7 @@ export interface ResolvedSettings {
   readonly zeroDamagedPages: boolean;
   readonly ignoreChecksumFailure: boolean;
   readonly ioUringMemory: RingMemory;
+  readonly trackIoTiming: boolean;
   readonly wal: ResolvedWalSettings | null;
   readonly bgwriterLruMaxpages: number;
   /** In milliseconds. */
@@ -228,6 +231,7 @@ export function resolveSettings(
     zeroDamagedPages: checkOnOrOff('zeroDamagedPages', given.zeroDamagedPages ?? false),
     ignoreChecksumFailure: checkOnOrOff('ignoreChecksumFailure', given.ignoreChecksumFailure ?? false),
     ioUringMemory: ringMemory(given.ioUringMemory ?? 'auto'),
+    trackIoTiming: checkOnOrOff('trackIoTiming', given.trackIoTiming ?? false),
     wal,
     bgwriterLruMaxpages,
     bgwriterDelay: checkRange(
@@ -259,6 +263,7 @@ const KNOWN: ReadonlySet<string> = new Set([
   'zeroDamagedPages',
   'ignoreChecksumFailure',
   'ioUringMemory',
+  'trackIoTiming',
   'wal',
   'bgwriterLruMaxpages',
   'bgwriterDelay',

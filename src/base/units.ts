@@ -68,7 +68,7 @@ export function checkBlockNumber(block: number): void {
 export function checkKind(
   what: string,
   value: unknown,
-  kind: 'string' | 'object' | 'function' | (abstract new (...args: never[]) => unknown),
+  kind: 'string' | 'number' | 'object' | 'function' | (abstract new (...args: never[]) => unknown),
 ): void {
   if (typeof kind === 'string') {
     if (typeof value === kind && value !== '' && value !== null) return;

@@ -19,7 +19,8 @@ import { BLOCK_SIZE } from '../base/settings.js';
 import { PENDING, type Pending, type Step } from '../shmem/wait.js';
 import type { Slots } from '../shmem/slots.js';
 import { checkFork, type Fork } from '../smgr/relation.js';
-import type { SmgrRelation } from '../smgr/smgr.js';
+import type { ReadableRelation } from '../smgr/readable-relation.js';
+import type { BufferCounts } from '../stats/io-stats.js';
 import { Claim, type BufferIo } from './buffer-io.js';
 import { makeForkTag, type ForkTag } from './descriptor.js';
 import type { PageSettings } from './page-damage.js';
@@ -36,7 +37,7 @@ const MEMORY_SHIFT = 19;
 
 /** One fork of a relation, ready to be read. */
 export interface ForkReader {
-  readonly relation: SmgrRelation;
+  readonly relation: ReadableRelation;
   readonly fork: Fork;
   readonly tag: ForkTag;
   /** For the completion callback: see ReadFlag. */
@@ -142,6 +143,8 @@ export class BufferManager implements ScopedResources {
   readonly #pages: (Uint8Array<SharedArrayBuffer> | undefined)[] = [];
   /** Buffers of the I/O being made. */
   readonly #claimed: Int32Array = new Int32Array(128);
+  /** For all to see. */
+  readonly counts: BufferCounts;
   /** Misses, hits and joined reads of this backend. */
   misses = 0;
   hits = 0;
@@ -157,6 +160,8 @@ export class BufferManager implements ScopedResources {
     this.pool = managed.pool;
     this.bufferIo = managed.bufferIo;
     this.isPrivate = managed.isPrivate;
+    this.counts = aio.thread.stats.buffersOf(managed.isPrivate ? 'temp relation' : 'relation');
+    this.pool.counts = this.counts;
     this.#memories = managed.memories;
     this.#firstMemory = managed.firstMemory;
     this.#callback = managed.callback;
@@ -169,7 +174,7 @@ export class BufferManager implements ScopedResources {
     aio.addScopedResources(this);
   }
 
-  reader(relation: SmgrRelation, fork: Fork, flags = 0): ForkReader {
+  reader(relation: ReadableRelation, fork: Fork, flags = 0): ForkReader {
     const { tablespace, database, relation: number, backend } = relation.locator;
     checkFork(fork);
     assert((backend !== undefined) === this.isPrivate, 'a relation is read through the pool that it is in');
@@ -239,7 +244,7 @@ export class BufferManager implements ScopedResources {
       if (at > 0) return at; // a hit ends the run; its pin is forwarded
       op.count = 1;
       op.done = 1;
-      this.hits++;
+      this.hit(op.strategy);
       return 0;
     }
     return wanted;
@@ -313,6 +318,7 @@ export class BufferManager implements ScopedResources {
     }
     this.misses += count;
     io.setMemory(this.#firstMemory + memory);
+    if (op.strategy !== null) io.context = op.strategy.context;
     if (this.isPrivate) io.setFlag(HandleFlag.REFERENCES_LOCAL);
     if (op.synchronous) io.setFlag(HandleFlag.SYNCHRONOUS);
     for (let at = 0; at < count; at++) {
@@ -347,7 +353,7 @@ export class BufferManager implements ScopedResources {
   #alreadyDone(op: ReadBuffersOperation): number {
     op.done++;
     op.inFlight = false;
-    this.hits++;
+    this.hit(op.strategy);
     return 1;
   }
 
@@ -399,7 +405,13 @@ export class BufferManager implements ScopedResources {
   #finishJoin(op: ReadBuffersOperation): void {
     if (!this.bufferIo.isValid(op.buffer(op.done))) return;
     op.done++;
+    this.hit(op.strategy);
+  }
+
+  /** A block was there already, or somebody else has read it. */
+  hit(strategy: BufferStrategy | null): void {
     this.hits++;
+    this.counts.hit(strategy === null ? 0 : strategy.context);
   }
 
   #finishOwn(op: ReadBuffersOperation): void {

@@ -98,6 +98,7 @@ export class BufferRead {
     const { io, firstBlock } = this;
     const memory = this.#memories[io.memory] as PageMemory;
     const mode = this.flags & ReadFlag.NO_CHECKSUMS;
+    const isOpaque = (this.flags & ReadFlag.OPAQUE) !== 0;
     const again = io.deaths > 0;
     for (let piece = 0, start = 0; start < read; piece++) {
       const offset = io.iovOffset(piece);
@@ -111,7 +112,11 @@ export class BufferRead {
         const here = offset + (at - start) * BLOCK_SIZE;
         const limit = again ? 1 : end - at;
         const marked = again && this.#mark(at) !== 0;
-        const good = marked ? 0 : memory.kernel.verifyRun(here, firstBlock + at, limit, mode);
+        const good = marked
+          ? 0
+          : isOpaque
+            ? limit
+            : memory.kernel.verifyRun(here, firstBlock + at, limit, mode);
         for (let left = good; left > 0; left--) this.#end(at++, true);
         if (good < limit) this.#endBad(at++, memory, here + good * BLOCK_SIZE);
       }

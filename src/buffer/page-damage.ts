@@ -21,6 +21,8 @@ export const ReadFlag = {
   ZERO_ON_ERROR: 2,
   /** A page whose header is sane is taken as it is, whatever its checksum. */
   IGNORE_CHECKSUM_FAILURES: 4,
+  /** What is read are no pages: nothing is judged. */
+  OPAQUE: 8,
 } as const;
 
 /** A backend's own choices: they hold for every read that it issues from now on, and for no other's. */

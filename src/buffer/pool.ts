@@ -40,6 +40,7 @@ import {
 } from './descriptor.js';
 import { Holding, holdingsOf } from './holdings.js';
 import { PrivatePins } from './private-pins.js';
+import type { BufferCounts } from '../stats/io-stats.js';
 import { failAllPinned, otherHolders } from './pool-holders.js';
 import { PARTITIONS, type BufferRegion } from './region.js';
 import type { BufferStrategy } from './strategy.js';
@@ -71,6 +72,8 @@ export class BufferPool {
   /** Whether the buffer that the last `pinBlock` returned holds its page. */
   foundValid = false;
   evictions = 0;
+  /** For all to see; null until the pool has a manager. */
+  counts: BufferCounts | null = null;
   /** Unpinned, used by nobody, and dirty: what stood in the way of the last victim that was wanted. */
   dirtyVictims: number[] = [];
   /** Buffers that were written to be taken; looked at before the clock hand moves. */
@@ -94,6 +97,8 @@ export class BufferPool {
   private sharePins = 1;
   private handPosition = 0;
   private handLeft = 0;
+  /** Whether the last victim of a strategy was its ring's own. */
+  private reusedRing = false;
 
   constructor(slots: Slots, slot: number, region: BufferRegion) {
     this.slots = slots;
@@ -260,7 +265,10 @@ export class BufferPool {
   // --- giving a block a buffer -------------------------------------------------------------------
 
   private allocate(tag: ForkTag, block: number, scope: Scope, strategy: BufferStrategy | null): number {
+    const { evictions } = this;
     const victim = strategy === null ? this.takeVictim() : this.takeFromRing(strategy);
+    if (this.evictions !== evictions)
+      this.counts?.evicted(strategy?.context ?? 0, strategy !== null && this.reusedRing);
     if (victim < 0) return victim;
     const base = this.base(victim);
     const { array } = this;
@@ -329,7 +337,8 @@ export class BufferPool {
   /** The ring's next buffer if only the ring has used it since, or else a victim that takes its place there. */
   private takeFromRing(strategy: BufferStrategy): number {
     const buffer = strategy.advance();
-    if (buffer >= 0 && this.tryReuse(buffer)) return buffer;
+    this.reusedRing = buffer >= 0 && this.tryReuse(buffer);
+    if (this.reusedRing) return buffer;
     // A scan leaves dirty pages to others; who makes pages dirty writes them in the end, its own first.
     const own = strategy.kind === 'bulkread' ? [] : this.dirtyAmong(strategy, buffer);
     const victim = own.length > 0 ? DIRTY_VICTIMS : this.takeVictim();

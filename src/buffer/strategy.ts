@@ -9,6 +9,7 @@
 import { SettingError } from '../base/errors.js';
 import { BLOCK_SIZE } from '../base/settings.js';
 import { parseBytes } from '../base/units.js';
+import { IO_CONTEXTS } from '../stats/io-stats.js';
 
 export const STRATEGY_KINDS = ['bulkread', 'bulkwrite', 'vacuum'] as const;
 /**
@@ -39,6 +40,8 @@ export interface StrategyPool {
 
 export class BufferStrategy {
   readonly kind: StrategyKind;
+  /** For the statistics: an index of IO_CONTEXTS. */
+  readonly context: number;
   /** Numbers of buffers; -1 where the ring is not filled yet. */
   private readonly ring: Int32Array;
   private current = -1;
@@ -47,6 +50,7 @@ export class BufferStrategy {
   constructor(kind: StrategyKind, pool: StrategyPool, size: StrategySize) {
     checkStrategyKind(kind);
     this.kind = kind;
+    this.context = IO_CONTEXTS.indexOf(kind);
     const wanted = size.ringSize === undefined ? ringBuffers(kind, pool, size) : givenBuffers(size.ringSize);
     const buffers = Math.max(1, Math.min(wanted, Math.floor(pool.region.count / 8)));
     this.ring = new Int32Array(buffers).fill(NO_BUFFER);

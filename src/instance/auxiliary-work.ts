@@ -2,6 +2,7 @@
 import { parentPort } from 'node:worker_threads';
 import { ClosedError, InstanceCrashedError } from '../base/errors.js';
 import type { LogEvent } from '../base/log.js';
+import type { BackendType } from '../stats/io-stats.js';
 import type { Backend } from './backend.js';
 import { attachAuxiliary } from './instance.js';
 import type { InstanceHandle } from './shared-state.js';
@@ -18,11 +19,12 @@ export interface AuxiliaryWork {
 /** Resolves when the thread is told to stop, or the instance has crashed. */
 export async function workAtIntervals(
   handle: InstanceHandle,
+  type: Exclude<BackendType, 'client backend'>,
   makeWork: (backend: Backend) => AuxiliaryWork,
 ): Promise<void> {
   let backend: Backend | null = null;
   try {
-    backend = await attachAuxiliary(handle);
+    backend = await attachAuxiliary(handle, type);
     await new Rounds(makeWork(backend)).run();
   } catch (error) {
     // Of a crash, and of the end of the instance, everybody else is told.

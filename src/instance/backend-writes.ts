@@ -7,8 +7,9 @@ import type { Scope } from '../aio/scope.js';
 import type { BufferManager } from '../buffer/buffer-manager.js';
 import { DescriptorLayout, DIRTY, type ForkTag } from '../buffer/descriptor.js';
 import type { WalFlusher } from '../buffer/write-back.js';
+import type { BuffersParts } from './backend-buffers.js';
 import { PinnedBuffer } from '../buffer/pinned-buffer.js';
-import type { ExtensionLocks } from '../smgr/extension-locks.js';
+import { ExtensionLocks } from '../smgr/extension-locks.js';
 import { Fork, SEGMENT_BLOCKS } from '../smgr/relation.js';
 import { requestingSyncs, type RequestSync } from '../smgr/requesting-syncs.js';
 import type { SmgrRelation, StorageManager } from '../smgr/smgr.js';
@@ -222,4 +223,15 @@ function isOf(array: Int32Array, base: number, tag: ForkTag): boolean {
     array[base + AT.database] === tag.database &&
     array[base + AT.tablespace] === tag.tablespace
   );
+}
+
+/** `buffersOf`: of a relation that the backend has opened. */
+export function makeWrites(
+  { aio, scope, parts, smgr }: BuffersParts,
+  buffers: BufferManager,
+  buffersOf: (relation: SmgrRelation) => BufferManager,
+): BackendWrites {
+  const { syncRequests: requests, memory, slot } = parts;
+  const extensionLocks = new ExtensionLocks(memory.slots, slot, memory.plan.extensionLocks, aio.waits);
+  return new BackendWrites({ aio, scope, buffers, requests, extensionLocks, smgr, buffersOf });
 }

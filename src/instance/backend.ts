@@ -4,7 +4,6 @@
  */
 import { isMainThread } from 'node:worker_threads';
 import { Aio } from '../aio/aio.js';
-import { inFlight, type InFlightIo } from '../aio/in-flight.js';
 import type { IoMethodOps } from '../aio/method/method.js';
 import { Scope } from '../aio/scope.js';
 import type { LogSink } from '../base/log.js';
@@ -20,46 +19,48 @@ import { ReadStream } from '../read-stream/read-stream.js';
 import type { NextBlock, ReadStreamOptions } from '../read-stream/stream-options.js';
 import { VisibilityMap } from '../read-stream/visibility-map.js';
 import { IoMemory } from '../shmem/io-memory.js';
-import { currentThreadIdentity, threadMayBeAlive } from '../shmem/thread-identity.js';
-import { SlotStatus } from '../shmem/slots.js';
+import { currentThreadIdentity } from '../shmem/thread-identity.js';
 import { Waits, type Step } from '../shmem/wait.js';
 import { DataDirectories } from '../smgr/data-directories.js';
-import { ExtensionLocks } from '../smgr/extension-locks.js';
 import { Fork, type RelationLocator } from '../smgr/relation.js';
 import { SmgrRelation, StorageManager } from '../smgr/smgr.js';
-import { Counters, type CounterSnapshot } from '../stats/counters.js';
+import { CachedFile } from '../cache/cached-file.js';
+import type { FileHandle } from '../file/file-handle.js';
+import type { FileReadStream } from '../file/file-read-stream.js';
+import type { FileWriteStream } from '../file/file-write-stream.js';
+import type { IoBuffer } from '../file/io-buffer.js';
+import { optionsOf } from '../file/stream-options.js';
+import { BACKEND_TYPES, type BackendType } from '../stats/io-stats.js';
 import { File, type FileContext } from '../vfd/file.js';
 import type { OpenOptions } from '../vfd/vfd.js';
 import { privateBuffers, readerOf, sharedBuffers, type BuffersParts } from './backend-buffers.js';
-import { BackendWrites } from './backend-writes.js';
+import {
+  BackendFiles,
+  type OpenFileOptions,
+  type OpenReadStreamOptions,
+  type OpenWriteStreamOptions,
+} from './backend-files.js';
+import { makeWrites, type BackendWrites } from './backend-writes.js';
 import { askForExitNotice } from './exit-notices.js';
 import { methodOps } from './methods.js';
 import { failWithoutWal, walOf, type BackendWal } from './backend-wal.js';
-import { discarding, extending, removing, truncating, type RelationChange } from './relation-changes.js';
-import {
-  checkStreamOptions,
-  type DiscardOptions,
-  type RelationOptions,
-  type StreamOptions,
-} from './relation-options.js';
+import { RelationChanger } from './relation-changer.js';
+import type { RelationChange } from './relation-changes.js';
+import { checkStreamOptions, type StreamOptions } from './relation-options.js';
 import type { InstanceHandle } from './shared-state.js';
 import { AttachedMemory, ThreadParts, type LoadedModules } from './thread-parts.js';
-import {
-  backendWaits,
-  databaseChecksumFailures,
-  type BackendWait,
-  type DatabaseChecksumFailures,
-} from './views.js';
+import { databaseChecksumFailures, type DatabaseChecksumFailures } from './views.js';
 
-export class Backend {
-  readonly aio: Aio;
+export class Backend extends RelationChanger {
+  override readonly aio: Aio;
   readonly buffers: BufferManager;
   readonly files: FileContext;
   /** Writing dirty pages, and synchronizing files. */
   readonly writes: BackendWrites;
   /** The scope that everything belongs to which was given no other. */
   readonly rootScope: Scope;
-  readonly parts: ThreadParts;
+  override readonly parts: ThreadParts;
+  readonly #openFiles: BackendFiles;
   readonly #wal: BackendWal | null;
   readonly #smgr: StorageManager;
   readonly #directories: DataDirectories;
@@ -71,13 +72,19 @@ export class Backend {
   #left = false;
   readonly #onExit = (): void => this.#closeAtExit();
 
-  /** `isAuxiliary`: of one of the instance's own threads. */
-  constructor(handle: InstanceHandle, modules: LoadedModules, log: LogSink, isAuxiliary = false) {
+  /** `type`: what the thread that it is for does. */
+  constructor(
+    handle: InstanceHandle,
+    modules: LoadedModules,
+    log: LogSink,
+    type: BackendType = 'client backend',
+  ) {
+    super();
     const memory = new AttachedMemory(handle);
     const { settings } = handle;
     memory.header.checkLayout(memory.layout);
     memory.header.checkOpen();
-    const slot = memory.slots.claimBackend(currentThreadIdentity(), isAuxiliary);
+    const slot = memory.slots.claimBackend(currentThreadIdentity(), type !== 'client backend');
     const waits = new Waits(memory.slots, memory.header, slot);
     let ops: IoMethodOps;
     try {
@@ -91,7 +98,9 @@ export class Backend {
       throw error;
     }
     const { thread, vfds } = this.parts;
-    waits.hooks.checkSupervised = () => this.#checkSupervised();
+    thread.stats.backendType = BACKEND_TYPES.indexOf(type);
+    memory.slots.setBackendType(slot, thread.stats.backendType);
+    waits.hooks.checkSupervised = () => this.parts.checkSupervised();
     waits.hooks.sleeper = ops.sleeper ?? null;
     thread.onOwnWaiters = () => waits.lookAgainSoon();
     this.aio = new Aio(thread, waits, ops);
@@ -102,7 +111,7 @@ export class Backend {
     this.#directories = new DataDirectories(memory.slots, slot, memory.plan.directories);
     this.#smgr = new StorageManager(this.aio, vfds, this.#directories, settings.debugIoDirect);
     this.buffers = sharedBuffers(this.#buffersParts());
-    this.writes = this.#makeWrites();
+    this.writes = makeWrites(this.#buffersParts(), this.buffers, (relation) => this.#openBuffersOf(relation));
     this.files = {
       aio: this.aio,
       vfds,
@@ -111,6 +120,7 @@ export class Backend {
       bytes: memory.bytes.at(-1) as Uint8Array<SharedArrayBuffer>,
       scope: this.rootScope,
     };
+    this.#openFiles = new BackendFiles(this.files);
     this.#wal = walOf(this.files, this.parts, this.#directories, this.writes);
     this.writes.walFlusher = this.#wal?.parts.flusher ?? null;
     if (!isMainThread) process.once('exit', this.#onExit);
@@ -244,15 +254,6 @@ export class Backend {
     return { aio, scope, parts, smgr: this.#smgr, pageSettings: this.#pageSettings };
   }
 
-  #makeWrites(): BackendWrites {
-    const { aio, rootScope: scope, buffers, parts } = this;
-    const { syncRequests: requests, memory, slot } = parts;
-    const extensionLocks = new ExtensionLocks(memory.slots, slot, memory.plan.extensionLocks, aio.waits);
-    const buffersOf = (relation: SmgrRelation): BufferManager => this.#openBuffersOf(relation);
-    const smgr = this.#smgr;
-    return new BackendWrites({ aio, scope, buffers, requests, extensionLocks, smgr, buffersOf });
-  }
-
   /** The buffer of a block, pinned, if the page is in the pool; null when not. Never waits. */
   pinCached(relation: SmgrRelation, block: number, options: StreamOptions = {}): PinnedBuffer | null {
     this.#assertOpen();
@@ -263,7 +264,10 @@ export class Backend {
     const { pool } = buffers;
     const buffer = pool.lookup(readerOf(buffers, relation, options).tag, block | 0, scope);
     if (buffer < 0) return null;
-    if (pool.foundValid) return new PinnedBuffer(buffers, scope, buffer, block);
+    if (pool.foundValid) {
+      buffers.hit(null);
+      return new PinnedBuffer(buffers, scope, buffer, block);
+    }
     pool.unpin(buffer, scope);
     return null;
   }
@@ -290,94 +294,9 @@ export class Backend {
     return VisibilityMap.read(blocks, this.readStream(relation, { ...options, fork: Fork.VM }));
   }
 
-  // --- changes of relations ----------------------------------------------------------------------
+  // --- changes of relations: see RelationChanger -------------------------------------------------
 
-  /**
-   * Discards buffers of a fork from a block on, without writing anything: PostgreSQL's DropRelationBuffers. For a
-   * file that was changed behind the pool's back, as much as for what follows below. Waits for reads in flight on
-   * them, whoever started those. Resolves with how many buffers that were.
-   *
-   * Rejects with a BuffersPinnedError when a user, of this backend or another, has one of them pinned; none was
-   * discarded then. The caller must keep others from reading these blocks until it is done with the file, as
-   * PostgreSQL's callers do with an AccessExclusiveLock: who reads between the discarding and the change brings
-   * the old page back, and who reads behind the new end fails with a ShortReadError.
-   */
-  discardBuffers(relation: SmgrRelation, options: DiscardOptions = {}): Promise<number> {
-    const { fork = Fork.MAIN, from = 0 } = options;
-    return this.#until(relation, discarding(relation, fork, from));
-  }
-
-  /** As `discardBuffers`, blocking the thread. */
-  discardBuffersBlocking(relation: SmgrRelation, options: DiscardOptions = {}): number {
-    const { fork = Fork.MAIN, from = 0 } = options;
-    return this.#block(relation, discarding(relation, fork, from));
-  }
-
-  /**
-   * Cuts a fork to its first `blocks` blocks: discards the buffers of the others, then truncates the files. What
-   * `discardBuffers` says of readers and errors is true here as well; besides, a RelationFileError, or a RangeError
-   * when the fork is shorter. After an error of the file the buffers are gone, changed ones as well; in the data
-   * directory of a WAL it crashes the instance, and recovery does what could not be done. Free space maps are not logged.
-   */
-  async truncateRelation(
-    relation: SmgrRelation,
-    blocks: number,
-    options: RelationOptions = {},
-  ): Promise<void> {
-    await this.#until(relation, truncating(relation, options.fork ?? Fork.MAIN, blocks));
-  }
-
-  /** As `truncateRelation`, blocking the thread. */
-  truncateRelationBlocking(relation: SmgrRelation, blocks: number, options: RelationOptions = {}): void {
-    this.#block(relation, truncating(relation, options.fork ?? Fork.MAIN, blocks));
-  }
-
-  /**
-   * Removes a relation: discards the buffers of all its forks, then removes its files, at once. Resolves with how
-   * many files that were. Readers and errors as with `truncateRelation`. The relation may be created anew; after a crash
-   * it may be there again, empty.
-   */
-  dropRelation(relation: SmgrRelation): Promise<number> {
-    return this.#until(relation, removing(relation, this.parts.syncRequests));
-  }
-
-  /** As `dropRelation`, blocking the thread. */
-  dropRelationBlocking(relation: SmgrRelation): number {
-    return this.#block(relation, removing(relation, this.parts.syncRequests));
-  }
-
-  /**
-   * Adds pages of 8192 bytes, whose checksums the caller has set, or so many pages of zeroes, to the end of a fork
-   * that exists. Resolves with the number of the first new block. One thread at a time may extend a fork. Errors: see
-   * SmgrRelation.extend, and BuffersPinnedError when somebody is trying to read beyond the end.
-   */
-  extendRelation(
-    relation: SmgrRelation,
-    pages: Uint8Array | number,
-    options: RelationOptions = {},
-  ): Promise<number> {
-    return this.#until(relation, extending(relation, options.fork ?? Fork.MAIN, pages));
-  }
-
-  /** As `extendRelation`, blocking the thread. */
-  extendRelationBlocking(
-    relation: SmgrRelation,
-    pages: Uint8Array | number,
-    options: RelationOptions = {},
-  ): number {
-    return this.#block(relation, extending(relation, options.fork ?? Fork.MAIN, pages));
-  }
-
-  /** What making the step throws is a rejection, too. */
-  async #until<T>(relation: SmgrRelation, change: RelationChange<T>): Promise<T> {
-    return this.aio.waits.until(this.#step(relation, change));
-  }
-
-  #block<T>(relation: SmgrRelation, change: RelationChange<T>): T {
-    return this.aio.waits.block(this.#step(relation, change));
-  }
-
-  #step<T>(relation: SmgrRelation, change: RelationChange<T>): Step<T> {
+  protected override changeStep<T>(relation: SmgrRelation, change: RelationChange<T>): Step<T> {
     const buffers = this.#openBuffersOf(relation);
     const wal = this.#wal?.cutsOf(relation) ?? null;
     return change(buffers, { wal, requestSync: this.writes.requestsSyncOf(relation) });
@@ -390,11 +309,58 @@ export class Backend {
 
   // --- files -------------------------------------------------------------------------------------
 
-  /** Opens any regular file for reading. */
-  openFile(path: string, options: OpenOptions = {}): File {
+  /** For what reads into I/O memory by itself: a regular file. */
+  openRawFile(path: string, options: OpenOptions = {}): File {
     this.#assertOpen();
     checkKind('the path of a file', path, 'string');
     return new File(this.files, this.parts.vfds.open(path, options));
+  }
+
+  /**
+   * Opens a regular file, as `fs.promises.open` does. Rejects with a FileError, whose `code` is that of Node's error. Close
+   * it, or use `await using`: what was forgotten is closed some time, with a warning that says where it was opened.
+   */
+  async openFile(path: string, options: OpenFileOptions | string | number = {}): Promise<FileHandle> {
+    this.#assertOpen();
+    const given = typeof options === 'object' ? options : { flags: options };
+    return this.#openFiles.open(path, given, new Error().stack);
+  }
+
+  /** As `fs.createReadStream`, with reads in flight ahead of whoever consumes it. */
+  createReadStream(path: string, options?: OpenReadStreamOptions | BufferEncoding): FileReadStream {
+    this.#assertOpen();
+    return this.#openFiles.readStream(path, optionsOf(options), new Error().stack);
+  }
+
+  /** As `fs.createWriteStream`. */
+  createWriteStream(path: string, options?: OpenWriteStreamOptions | BufferEncoding): FileWriteStream {
+    this.#assertOpen();
+    return this.#openFiles.writeStream(path, optionsOf(options), new Error().stack);
+  }
+
+  /**
+   * Opens a regular file to be read through the shared pool, by as many threads as like: what one has read, the others find.
+   * A file that was replaced or changed since is another one for the pool.
+   */
+  async openCachedFile(path: string, { direct = false }: { direct?: boolean } = {}): Promise<CachedFile> {
+    this.#assertOpen();
+    const blocks = this.#openFiles.openBlocks(path, direct, this.parts.memory.bytes);
+    const { settings } = this.parts.memory.handle;
+    const context = {
+      buffers: this.buffers,
+      scope: this.rootScope,
+      combineLimit: settings.ioCombineLimit,
+      ioConcurrency: settings.effectiveIoConcurrency,
+      maintenanceIoConcurrency: settings.maintenanceIoConcurrency,
+      deferred: settings.ioMethod === 'sync',
+    };
+    return new CachedFile(context, blocks);
+  }
+
+  /** Page-aligned shared memory that files are read into, and written from, without a copy. Give it back by `release`. */
+  allocateIoBuffer(bytes: number): IoBuffer {
+    this.#assertOpen();
+    return this.#openFiles.allocate(bytes);
   }
 
   // --- scopes and views --------------------------------------------------------------------------
@@ -402,22 +368,6 @@ export class Backend {
   /** Runs `body` in a scope of its own: what it leaves behind is given back. */
   scope<T>(body: (scope: Scope) => Promise<T> | T): Promise<T> {
     return this.rootScope.run(body);
-  }
-
-  /** All I/O of the instance that is not over, with the columns of pg_aios. */
-  inFlight(): InFlightIo[] {
-    return inFlight(this.parts.thread.table, this.parts.thread.registry);
-  }
-
-  /** What every attached backend waits for. */
-  waits(): BackendWait[] {
-    return backendWaits(this.parts.memory.slots);
-  }
-
-  /** Cumulative counters of all threads of the instance. */
-  counters(): CounterSnapshot {
-    const { words, plan } = this.parts.memory;
-    return Counters.total(words, plan.counters, plan.slots.count);
   }
 
   /** Checksum failures of all backends of the instance, by database. */
@@ -490,6 +440,7 @@ export class Backend {
     const { slots, native } = this.parts.memory;
     this.rootScope.end(true);
     this.#wal?.leave();
+    this.#openFiles.leave();
     this.#smgr.closeAll();
     this.parts.reopens.close();
     this.parts.vfds.closeAll();
@@ -520,14 +471,6 @@ export class Backend {
     process.removeListener('exit', this.#onExit);
     this.aio.waits.close(new ClosedError('this backend'));
     return true;
-  }
-
-  #checkSupervised(): void {
-    const { slots } = this.parts.memory;
-    const supervisor = slots.supervisorSlot;
-    if (slots.status(supervisor) === SlotStatus.ATTACHED && !threadMayBeAlive(slots.identity(supervisor))) {
-      this.parts.thread.crash('its supervision thread ended, and the I/O workers with it');
-    }
   }
 
   [Symbol.asyncDispose](): Promise<void> {

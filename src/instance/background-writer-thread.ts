@@ -7,7 +7,7 @@ import type { InstanceHandle } from './shared-state.js';
 const { handle } = workerData as { handle: InstanceHandle };
 const { bgwriterDelay, bgwriterLruMaxpages } = handle.settings;
 
-await workAtIntervals(handle, ({ buffers, aio }) => {
+await workAtIntervals(handle, 'background writer', ({ buffers, aio }) => {
   const writer = new BackgroundWriter(buffers, bgwriterLruMaxpages);
   return {
     name: 'background writer',

@@ -77,5 +77,6 @@ const { wal } = handle.settings;
 if (wal !== null)
   await workAtIntervals(
     handle,
+    'checkpointer',
     (backend) => new Checkpointer(backend, wal.checkpointTimeout, wal.maxWalSize),
   );

@@ -45,7 +45,7 @@ export class InstanceWal {
       walDirectory: directory,
       control,
       files: backend.files,
-      open: (path) => backend.openFile(path),
+      open: (path) => backend.openRawFile(path),
       redo: new Redo(dataDirectory, redoFiles),
       log,
     });

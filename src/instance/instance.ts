@@ -3,6 +3,7 @@
  * others attach.
  */
 import type { Worker } from 'node:worker_threads';
+import type { InFlightIo } from '../aio/in-flight.js';
 import { closeRings, setUpRings } from '../aio/method/io-uring/setup.js';
 import { Rings } from '../aio/method/io-uring/rings.js';
 import { WorkerControl, type WorkerLimits } from '../aio/method/worker/control.js';
@@ -15,14 +16,17 @@ import {
   type InstanceSettings,
   type ResolvedSettings,
 } from '../base/settings.js';
-import { checkKind, checkRange } from '../base/units.js';
+import { checkKind, checkOnOrOff, checkRange } from '../base/units.js';
 import type { RecoveryResult } from '../recovery/recover.js';
 import { setAllLatches } from '../shmem/latch.js';
 import { createSharedMemory } from '../shmem/segment.js';
+import { Timing, type BackendType } from '../stats/io-stats.js';
+import { IoStatsView, type InstanceStats } from '../stats/io-stats-view.js';
 import { DescriptorBudget } from '../vfd/budget.js';
 import { AuxiliaryThread } from './auxiliary-thread.js';
 import { Backend } from './backend.js';
 import { InstanceWal } from './instance-wal.js';
+import { Monitor } from './monitor.js';
 import { chooseMethod, type MethodChoice } from './methods.js';
 import { createMemories, planInstance, type InstanceHandle } from './shared-state.js';
 import { startThread } from './start-thread.js';
@@ -132,9 +136,10 @@ export async function attachInstance(
 /** The same for one of the instance's own threads, which have places kept for them. */
 export async function attachAuxiliary(
   handle: InstanceHandle,
+  type: Exclude<BackendType, 'client backend'>,
   log: LogSink = defaultLogSink,
 ): Promise<Backend> {
-  return new Backend(handle, await loadModules(handle), log, true);
+  return new Backend(handle, await loadModules(handle), log, type);
 }
 
 /** Until then they would have nothing to do; a program that is over sooner need not wait for their start. */
@@ -151,6 +156,7 @@ export function initializeMemory(memory: AttachedMemory, modules: LoadedModules,
     idleTimeout: settings.ioWorkerIdleTimeout,
     launchInterval: settings.ioWorkerLaunchInterval,
   });
+  new IoStatsView(words, plan.ioStats).want(Timing.WANTED, settings.trackIoTiming);
   memory.native?.adviseNoFork();
   if (settings.ioMethod === 'io_uring' && memory.native !== null)
     setUpRings(new Rings(slots, plan.rings), memory.native.use(), settings);
@@ -198,6 +204,7 @@ export class Instance {
   readonly #auxiliaries: AuxiliaryThread[] = [];
   #auxiliariesDue: NodeJS.Timeout | null = null;
   readonly #log: LogSink;
+  readonly #monitors: Monitor[] = [];
   #closing: Promise<void> | null = null;
 
   constructor({ handle, memory, log, wal }: SharedState, backend: Backend, supervisor: Worker) {
@@ -272,6 +279,47 @@ export class Instance {
     this.#control.setLimits(limits);
   }
 
+  /** What was done by all threads, and how long it took: PostgreSQL's pg_stat_io. */
+  stats(): InstanceStats {
+    return this.backend.stats();
+  }
+
+  /** Counts from 0 again, for all who ask: `statsReset` says since when. Percentiles and maxima as well. */
+  resetStats(): void {
+    this.backend.statistics.reset();
+  }
+
+  /**
+   * Opens a Unix socket that tells whoever connects how the instance is, for `pgaio top PATH`: only this user may connect,
+   * and root. What listens is a thread of its own; while somebody is connected, clocks are read as with `trackIoTiming`.
+   * A socket that a program left behind when it was killed is replaced. Rejects with a MonitorError when the path is another
+   * program's, or something else, too long for a socket, or in a directory that cannot be written.
+   */
+  async openMonitor(path: string): Promise<Monitor> {
+    checkKind('the path of a socket', path, 'string');
+    this.backend.parts.memory.header.checkOpen();
+    const { statistics } = this.backend;
+    const unwatch = (): void => statistics.want(Timing.WATCHED, false);
+    const monitor = await Monitor.open(this.handle, path, this.#log, unwatch);
+    this.#monitors.push(monitor);
+    if (this.#closing !== null) await monitor.close();
+    return monitor;
+  }
+
+  /** All I/O of the instance that is not over, with the columns of pg_aios. */
+  inFlight(): InFlightIo[] {
+    return this.backend.inFlight();
+  }
+
+  /** Whether the clock is read when an I/O starts and when it is over. May be changed at any time, for all threads. */
+  get trackIoTiming(): boolean {
+    return this.backend.statistics.isWanted;
+  }
+
+  set trackIoTiming(on: boolean) {
+    this.backend.statistics.want(Timing.WANTED, checkOnOrOff('trackIoTiming', on));
+  }
+
   /** For tests: ends the thread of an I/O worker, wherever it is. */
   terminateWorker(worker: number): void {
     this.#supervisor.postMessage({ terminateWorker: worker });
@@ -294,6 +342,7 @@ export class Instance {
   }
 
   async #close(): Promise<void> {
+    await Promise.all(this.#monitors.map((monitor) => monitor.close()));
     try {
       await this.#saveDirty();
     } finally {

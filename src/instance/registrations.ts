@@ -10,6 +10,7 @@ import { localBufferReadv } from '../buffer/local-readv.js';
 import type { PrivatePool } from '../buffer/private-pool.js';
 import { sharedBufferReadv } from '../buffer/shared-readv.js';
 import { localBufferWritev, sharedBufferWritev } from '../buffer/shared-writev.js';
+import { fileBlocksReadv, fileBlocksTarget } from '../cache/file-blocks.js';
 import { createPageKernel } from '../page/page-kernel.js';
 import type { IoMemory } from '../shmem/io-memory.js';
 import { smgrSync, smgrWritev } from '../smgr/smgr-write.js';
@@ -17,7 +18,7 @@ import type { SyncRequests } from '../smgr/sync-requests.js';
 import { verifyPages } from '../smgr/verify-pages.js';
 import { smgrReadv, smgrTarget } from '../smgr/smgr-target.js';
 import type { ChecksumFailureTable } from '../stats/checksum-failures.js';
-import { fileReadv, fileTarget } from '../vfd/file-target.js';
+import { fileReadv, fileSync, fileTarget, fileWritev } from '../vfd/file-target.js';
 import type { FileTable } from '../vfd/file-table.js';
 import type { ReopenCache } from '../vfd/reopen.js';
 import type { WalControl } from '../wal/wal-control.js';
@@ -50,6 +51,8 @@ export function createRegistry(parts: RegistrationParts, modules: readonly Regis
     bytes: new Uint8Array(memory.buffer),
   }));
   registry.addCallback(CallbackId.FILE_READV, fileReadv(parts.files));
+  registry.addCallback(CallbackId.FILE_WRITEV, fileWritev(parts.files));
+  registry.addCallback(CallbackId.FILE_SYNC, fileSync(parts.files));
   registry.addCallback(CallbackId.SMGR_READV, smgrReadv(parts.files));
   registry.addCallback(CallbackId.SHARED_BUFFER_READV, sharedBufferReadv({ ...parts, memories }));
   registry.addCallback(
@@ -64,6 +67,8 @@ export function createRegistry(parts: RegistrationParts, modules: readonly Regis
     localBufferWritev(() => parts.privatePool().bufferIo, parts.bounces),
   );
   registry.addCallback(CallbackId.VERIFY_PAGES, verifyPages(parts.memories));
+  registry.addCallback(CallbackId.FILE_BLOCKS_READV, fileBlocksReadv(parts.files));
+  registry.addTarget(TargetId.FILE_BLOCKS, fileBlocksTarget(parts.files, parts.reopens));
   registry.addTarget(TargetId.FILE, fileTarget(parts.files, parts.reopens));
   registry.addTarget(TargetId.SMGR, smgrTarget(parts.reopens, parts.files));
   if (parts.wal !== null) {

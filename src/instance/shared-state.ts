@@ -19,13 +19,14 @@ import { ExtensionLocks, type ExtensionLockRegion } from '../smgr/extension-lock
 import { SyncRequests, type SyncRequestRegion } from '../smgr/sync-requests.js';
 import { ChecksumFailureTable, type ChecksumFailureRegion } from '../stats/checksum-failures.js';
 import { Counters } from '../stats/counters.js';
+import { planIoStats, type IoStatsRegion } from '../stats/io-stats.js';
 import { DescriptorBudget } from '../vfd/budget.js';
 import { FileTable, type FileTableRegion } from '../vfd/file-table.js';
 import { CheckpointLock } from '../recovery/checkpoint-lock.js';
 import { WalControl, type WalRegion } from '../wal/wal-control.js';
 
 /** Raised whenever the meaning of shared memory changes without a change of its layout. */
-const SHARED_STATE_VERSION = 4;
+const SHARED_STATE_VERSION = 5;
 /** Files that may be open or read at the same time. */
 const FILE_TABLE_ENTRIES = 2048;
 /** Segment files that were written and not synchronized yet. Then whoever writes to one more synchronizes them. */
@@ -61,6 +62,7 @@ export interface InstancePlan {
   readonly header: number;
   readonly slots: SlotRegion;
   readonly counters: number;
+  readonly ioStats: IoStatsRegion;
   readonly handles: HandleRegion;
   readonly workers: WorkerRegion;
   /** Empty unless the method is io_uring. */
@@ -94,6 +96,7 @@ export function planInstance(settings: ResolvedSettings): InstancePlan {
     header,
     slots,
     counters,
+    ioStats: planIoStats(plan, slots.count),
     handles,
     workers: WorkerControl.plan(plan),
     rings: Rings.plan(plan, settings),

@@ -10,12 +10,14 @@ import type { PrivatePool } from '../buffer/private-pool.js';
 import { loadAddon } from '../native/addon.js';
 import { RegisteredMemories } from '../native/registered-memories.js';
 import { InstanceHeader, fingerprintOf } from '../shmem/header.js';
-import { Slots } from '../shmem/slots.js';
+import { Slots, SlotStatus } from '../shmem/slots.js';
+import { threadMayBeAlive } from '../shmem/thread-identity.js';
 import { IoMemory } from '../shmem/io-memory.js';
 import { SharedWords } from '../shmem/words.js';
 import { SyncRequests } from '../smgr/sync-requests.js';
 import { ChecksumFailureTable } from '../stats/checksum-failures.js';
 import { Counter, Counters } from '../stats/counters.js';
+import { IoStats } from '../stats/io-stats.js';
 import { DescriptorBudget } from '../vfd/budget.js';
 import { FileTable } from '../vfd/file-table.js';
 import { ReopenCache } from '../vfd/reopen.js';
@@ -142,11 +144,20 @@ export class ThreadParts {
       handles: plan.handles,
       registry,
       counters,
+      stats: new IoStats(words, plan.ioStats, slot),
       memories: memory.bytes,
       native: memory.native,
       injection: modules.injection,
       log,
     });
+  }
+
+  /** Crashes the instance when nobody supervises it any more. */
+  checkSupervised(): void {
+    const { slots } = this.memory;
+    const supervisor = slots.supervisorSlot;
+    if (slots.status(supervisor) === SlotStatus.ATTACHED && !threadMayBeAlive(slots.identity(supervisor)))
+      this.thread.crash('its supervision thread ended, and the I/O workers with it');
   }
 }
 

@@ -88,7 +88,7 @@ export const RingOut = {
 /** Resources of getrlimit(2). */
 export const Limit = { OPEN_FILES: 7, LOCKED_MEMORY: 8 } as const;
 /** Advice of posix_fadvise(2). */
-export const FileAdvice = { WILL_NEED: 3 } as const;
+export const FileAdvice = { WILL_NEED: 3, DONT_NEED: 4 } as const;
 /** Advice of madvise(2). */
 export const Advice = { NO_FORK: 10 } as const;
 

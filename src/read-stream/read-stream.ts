@@ -42,7 +42,7 @@ export class ReadStream<D = undefined> {
   private readonly batchMode: boolean;
   private readonly synchronous: boolean;
   private readonly mayBlock: boolean;
-  private readonly usageLimit: number;
+  private readonly strategy: ReadStreamOptions<D>['strategy'];
   private readonly advice: AdviceRule | null;
 
   private readonly queue: Int32Array;
@@ -96,7 +96,7 @@ export class ReadStream<D = undefined> {
     this.batchMode = options.batchMode;
     this.synchronous = options.ioConcurrency === 0;
     this.mayBlock = options.mayBlock;
-    this.usageLimit = strategy === null ? USAGE_MAX : USAGE_ONE;
+    this.strategy = strategy;
     this.ioMax = Math.max(1, options.ioConcurrency);
     const wanted = (options.ioConcurrency + 1) * options.combineLimit;
     const budget = Math.max(1, Math.min(wanted, strategy?.pinLimit ?? wanted, pool.pinLimit));
@@ -151,15 +151,15 @@ export class ReadStream<D = undefined> {
       else this.stats.yields++; // there is nothing to yield to: the consumer wants this block
       return END_OF_STREAM;
     }
-    const { pool } = this.manager;
-    const buffer = pool.lookup(this.reader.tag, block | 0, this.scope, this.usageLimit);
+    const { strategy, manager } = this;
+    const limit = strategy === null ? USAGE_MAX : USAGE_ONE;
+    const buffer = manager.pool.lookup(this.reader.tag, block | 0, this.scope, limit);
     if (buffer >= 0) {
-      if (pool.foundValid) {
-        const { stats } = this;
+      if (manager.pool.foundValid) {
         this.inCachedRun = true;
-        this.manager.hits++;
-        stats.buffers++;
-        stats.distanceSum++;
+        manager.hit(strategy);
+        this.stats.buffers++;
+        this.stats.distanceSum++;
         return buffer;
       }
       this.queue[this.tail & this.mask] = buffer;

@@ -12,6 +12,8 @@
  * the slot's own thread only and may be read by all; identity is written between CLAIMED and ATTACHED. The
  * latch words are described in latch.ts.
  *
+ * `backendType` is written by the slot's own thread, before its first I/O.
+ *
  * `exitNotice` is 0 from the claim on. The addon writes the kernel's id of the slot's thread there when that has
  * run its last JavaScript and nothing that it submitted is in flight; so whoever reads it there next to an
  * identity with that id knows all that a look at /proc would tell, and earlier. A thread that leaves withdraws
@@ -47,6 +49,7 @@ const slotFields = {
   waitObject: 1,
   waitGeneration: 1,
   exitNotice: 1,
+  backendType: 1,
 } as const;
 export const SlotLayout: Layout<typeof slotFields> = declareLayout('Slot', slotFields, CACHE_LINE_WORDS);
 
@@ -129,6 +132,15 @@ export class Slots {
     const claimed = SlotStatus.CLAIMED | (claimer << CLAIMER_SHIFT);
     const word = this.base(slot) + SlotLayout.at.status;
     return this.words.compareExchange(word, claimed, SlotStatus.FREE) === claimed;
+  }
+
+  /** What kind of backend a slot's thread is: an index of `BACKEND_TYPES` of the statistics. */
+  backendType(slot: number): number {
+    return this.words.get(this.base(slot) + SlotLayout.at.backendType);
+  }
+
+  setBackendType(slot: number, type: number): void {
+    this.words.set(this.base(slot) + SlotLayout.at.backendType, type);
   }
 
   /** For the supervisor: from here on the slot's words are its own, until it releases the slot. */

@@ -198,13 +198,35 @@ export class Waits {
     }
     if (result !== PENDING) return Promise.resolve(result);
     return new Promise<T>((resolve, reject) => {
-      const waiter = this.#newWaiter(step, resolve as (value: unknown) => void, reject);
-      this.#asyncWaiters.push(waiter);
-      this.#keepAlive ??= setInterval(() => this.#slice(), this.sliceMillis);
-      this.hooks.beforeSleep();
-      if (this.#loopSleeping && !this.#pumping) this.#join(waiter);
-      else this.#pump();
+      this.#settle(step, resolve as (value: unknown) => void, reject);
     });
+  }
+
+  /** As `until`, for who has a promise already, or needs none. */
+  settle<T>(step: Step<T>, resolve: (result: T) => void, reject: (error: unknown) => void): void {
+    if (this.#closed !== null) {
+      reject(this.#closed);
+      return;
+    }
+    let result: T | Pending;
+    try {
+      result = step();
+    } catch (error) {
+      reject(error);
+      return;
+    }
+    if (result === PENDING) this.#settle(step, resolve as (value: unknown) => void, reject);
+    else resolve(result);
+  }
+
+  /** The step has just returned PENDING. */
+  #settle(step: Step<unknown>, resolve: (result: unknown) => void, reject: (error: unknown) => void): void {
+    const waiter = this.#newWaiter(step, resolve, reject);
+    this.#asyncWaiters.push(waiter);
+    this.#keepAlive ??= setInterval(() => this.#slice(), this.sliceMillis);
+    this.hooks.beforeSleep();
+    if (this.#loopSleeping && !this.#pumping) this.#join(waiter);
+    else this.#pump();
   }
 
   /** One more waiter while the loop sleeps for others already: only this one has to look. */

@@ -11,6 +11,8 @@ import { createWordAtomics, type WordAtomics } from '../native/atomics.js';
 export class SharedWords {
   readonly memory: WebAssembly.Memory;
   readonly array: Int32Array<SharedArrayBuffer>;
+  /** The same memory, two words each: for what is a double there. */
+  readonly doubles: Float64Array<SharedArrayBuffer>;
   readonly load: WordAtomics['load'];
   readonly store: WordAtomics['store'];
   /** Each of the following returns the old value. */
@@ -26,6 +28,7 @@ export class SharedWords {
   constructor(memory: WebAssembly.Memory) {
     this.memory = memory;
     this.array = new Int32Array(memory.buffer as unknown as SharedArrayBuffer); // shared: true, always
+    this.doubles = new Float64Array(this.array.buffer);
     const atomics = createWordAtomics(memory);
     this.load = atomics.load;
     this.store = atomics.store;

@@ -9,7 +9,9 @@ import type { SegmentPlan } from '../shmem/segment.js';
 import type { Slots } from '../shmem/slots.js';
 import { lockSpin, unlockSpin } from '../shmem/spin-lock.js';
 
-const ENTRIES = 64;
+/** Their numbers are below. */
+export const DATA_DIRECTORIES_MAX = 64;
+const ENTRIES = DATA_DIRECTORIES_MAX;
 const ENTRY_WORDS = 513;
 const PATH_BYTES_MAX = (ENTRY_WORDS - 1) * 4;
 

@@ -25,6 +25,7 @@ import {
   relationPath,
   type RelationLocator,
 } from './relation.js';
+import type { ReadableRelation } from './readable-relation.js';
 import { createFork, extendFork, syncFork, truncateFork, unlinkFork } from './segment-changes.js';
 import { SmgrWord } from './smgr-target.js';
 
@@ -87,7 +88,7 @@ export class StorageManager {
   }
 }
 
-export class SmgrRelation {
+export class SmgrRelation implements ReadableRelation {
   readonly locator: RelationLocator;
   readonly directoryNumber: number;
   readonly #smgr: StorageManager;
@@ -275,11 +276,18 @@ export class SmgrRelation {
       );
     }
     extendFork(this.#segments(fork), block, pages, count);
+    this.#countExtended(count);
   }
 
   /** Adds `count` blocks of zeroes from `block` on, with space for them. Otherwise as `extend`. */
   zeroExtend(fork: Fork, block: number, count: number): void {
     extendFork(this.#segments(fork), block, null, count);
+    this.#countExtended(count);
+  }
+
+  #countExtended(blocks: number): void {
+    const object = this.locator.backend === undefined ? 'relation' : 'temp relation';
+    this.#smgr.aio.thread.stats.extended(object, blocks * BLOCK_SIZE);
   }
 
   /**

@@ -7,6 +7,7 @@ import { HandleFlag, type IoHandle } from '../aio/handle.js';
 import { CallbackId, TargetId } from '../aio/ids.js';
 import { ResultStatus, type AioReturn } from '../aio/result.js';
 import { ReadFailedError, ShortReadError } from '../base/errors.js';
+import { FileError } from '../base/file-error.js';
 import { NO_ENTRY, type FileTable } from './file-table.js';
 import type { ReopenCache } from './reopen.js';
 import type { Vfd } from './vfd.js';
@@ -36,8 +37,9 @@ export function setFileTarget(
   position: number,
   bytes: number,
   firstBlock: number,
+  callback: number = CallbackId.FILE_READV,
 ): void {
-  io.setTarget(TargetId.FILE, CallbackId.FILE_READV);
+  io.setTarget(TargetId.FILE, callback);
   identifyFile(io, vfd);
   io.setTargetWord(FileWord.POSITION_LOW, position | 0);
   io.setTargetWord(FileWord.POSITION_HIGH, Math.floor(position / 0x1_0000_0000));
@@ -90,6 +92,41 @@ export function fileReadv(table: FileTable): AioCallback {
       }
     },
     report: (result) => fileReadError(result),
+  };
+}
+
+/** Slot 0 of FILE writes. Fewer bytes than given is for the writer to go on with. */
+export function fileWritev(table: FileTable): AioCallback {
+  return {
+    name: 'file_writev',
+    ...holdingEntry(table),
+    completeShared: failOf(CallbackId.FILE_WRITEV),
+    report: ({ description: path, errorData: errno, targetData }) =>
+      new FileError('write', {
+        path,
+        errno,
+        position: filePosition(targetData),
+        length: targetData[FileWord.BYTES] as number,
+      }),
+  };
+}
+
+/** Slot 0 of fsync and fdatasync of a FILE. */
+export function fileSync(table: FileTable): AioCallback {
+  return {
+    name: 'file_sync',
+    ...holdingEntry(table),
+    completeShared: failOf(CallbackId.FILE_SYNC),
+    report: ({ description: path, errorData: errno }) => new FileError('fsync', { path, errno }),
+  };
+}
+
+function failOf(reporter: number): Required<AioCallback>['completeShared'] {
+  return (_io, result) => {
+    if (result.value >= 0) return;
+    result.status = ResultStatus.ERROR;
+    result.reporter = reporter;
+    result.errorData = -result.value;
   };
 }
 

@@ -11,6 +11,7 @@ import { errnoOf } from '../base/system-errors.js';
 import { IoError, ReadFailedError } from '../base/errors.js';
 import type { DescriptorBudget } from './budget.js';
 import { NO_ENTRY, type FileTable } from './file-table.js';
+import { reopenFlagsOf } from './open-flags.js';
 
 const { ENOENT, EMFILE, ENFILE, EINVAL } = constants.errno;
 const CLOSED = -1;
@@ -64,6 +65,11 @@ export class Vfd {
   get direct(): boolean {
     return (this.openFlags & fsConstants.O_DIRECT) !== 0;
   }
+
+  /** Writes go to the end of the file, wherever they were meant to go. */
+  get appends(): boolean {
+    return (this.openFlags & fsConstants.O_APPEND) !== 0;
+  }
 }
 
 export class VfdCache {
@@ -87,8 +93,14 @@ export class VfdCache {
       access |
       (options.direct === true ? fsConstants.O_DIRECT : 0) |
       (options.dataSync === true ? fsConstants.O_DSYNC : 0);
-    const fd = this.openKernel(path, flags);
-    if (fd < 0) throw openError(path, -fd, options.direct === true);
+    return this.openWith(path, flags);
+  }
+
+  /** As `open`, with any flags of open(2), and the mode of a file that is made. */
+  openWith(path: string, openFlags: number, mode?: number): Vfd {
+    const fd = this.openKernel(path, openFlags, mode);
+    const flags = reopenFlagsOf(openFlags);
+    if (fd < 0) throw openError(path, -fd, (flags & fsConstants.O_DIRECT) !== 0);
     const stat = fstatSync(fd, { bigint: true });
     if (!stat.isFile()) {
       this.#closeKernel(fd);

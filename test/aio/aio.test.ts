@@ -223,6 +223,7 @@ describe('the in-flight view', () => {
         referencesLocal: false,
         synchronous: false,
         buffered: false,
+        ageMicros: null,
       },
     );
     const { waitReference } = io;

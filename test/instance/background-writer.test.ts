@@ -93,7 +93,7 @@ describe('a background writer that cannot begin', () => {
       log: ({ message }) => warnings.push(message),
     });
     relation = instance.backend.openRelation(data.path, data.write(1, BLOCKS));
-    inItsPlace = await attachAuxiliary(instance.handle);
+    inItsPlace = await attachAuxiliary(instance.handle, 'background writer');
     await untilTrue(() => warnings.length > 0);
     assert.match(warnings[0] ?? '', /^the background writer ended: all 1 backends of the instance's own/);
   });

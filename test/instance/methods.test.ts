@@ -15,7 +15,7 @@ function create(options: object, { openFiles = 4096, env = {} } = {}): Record<st
     try {
       const instance = await createInstance(${JSON.stringify(options)});
       const { ioMethod, methodReason } = instance.settings;
-      const file = instance.backend.openFile(${JSON.stringify(process.execPath)});
+      const file = instance.backend.openRawFile(${JSON.stringify(process.execPath)});
       const bytes = Buffer.from(await file.read(1, 3)).toString();
       file.close();
       await instance.close();

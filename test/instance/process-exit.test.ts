@@ -39,14 +39,14 @@ forEachMethod((ioMethod) => {
 
   it('a read that is awaited does, until it is done', async () => {
     const program = `${create}
-      const file = instance.backend.openFile(${JSON.stringify(process.execPath)});
+      const file = instance.backend.openRawFile(${JSON.stringify(process.execPath)});
       console.log((await Promise.all(Array.from({ length: 500 }, (_, at) => file.read(at * 4096, 4096)))).length);`;
     assert.deepEqual(await run(program), { code: 0, output: '500\n' });
   });
 
   it('a read that nobody awaits does not hold up process.exit', async () => {
     const program = `${create}
-      const file = instance.backend.openFile(${JSON.stringify(process.execPath)});
+      const file = instance.backend.openRawFile(${JSON.stringify(process.execPath)});
       for (let at = 0; at < 100; at++) void file.read(at * 4096, 4096);
       setImmediate(() => process.exit(7));`;
     assert.equal((await run(program)).code, 7);

@@ -78,8 +78,8 @@ describe('options of streams', () => {
         () => backend.openRelation(7 as never, { relation: 1 }),
         /^the path of a data directory is needed, not 7$/,
       ],
-      [() => backend.openFile(undefined as never), /^the path of a file is needed, not undefined$/],
-      [() => backend.openFile(''), /^the path of a file is needed, not ''$/],
+      [() => backend.openRawFile(undefined as never), /^the path of a file is needed, not undefined$/],
+      [() => backend.openRawFile(''), /^the path of a file is needed, not ''$/],
       [() => backend.readStream({ path } as never), /^a relation .* is needed, not another object$/],
       [
         () => backend.readStream(relation, { scope: 5 as never }),

@@ -101,7 +101,7 @@ forEachMethod((ioMethod) => {
       await thread.terminate();
       const reason = crash(/the thread of backend 1 ended inside a critical section/);
       await assert.rejects(waiting, reason);
-      assert.throws(() => backend.openFile('/etc/hostname'), reason);
+      assert.throws(() => backend.openRawFile('/etc/hostname'), reason);
       await assert.rejects(attachInstance(instance.handle), reason);
     });
   });
@@ -192,7 +192,7 @@ describe('worker', () => {
       hold.release();
       await blocks.finish(op);
       await closed;
-      assert.throws(() => other.openFile('/etc/hostname'), { code: 'ERR_PGAIO_CLOSED' });
+      assert.throws(() => other.openRawFile('/etc/hostname'), { code: 'ERR_PGAIO_CLOSED' });
       await other.close();
     });
   });

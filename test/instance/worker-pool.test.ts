@@ -54,7 +54,7 @@ describe('methods', () => {
       const backend = new Backend(handle, loaded, log);
       const blocks = new BlockReads(backend, data.path, data.write(100, 20));
       await blocks.read(0, 20);
-      const file = backend.openFile(writeSample(data.path, 1000));
+      const file = backend.openRawFile(writeSample(data.path, 1000));
       assert.equal((await file.read(500, 10))[3], byteAt(503));
       if (ioMethod !== 'io_uring') assert.equal(backend.counters().submissions, 0);
       await backend.close();
@@ -69,7 +69,7 @@ describe('methods', () => {
       await instance.close();
       if (!noProc) assert.equal(descriptors(), before);
       assert.deepEqual(leaksOf(instance.handle), []);
-      await assert.rejects(async () => instance.backend.openFile('/etc/hostname'), {
+      await assert.rejects(async () => instance.backend.openRawFile('/etc/hostname'), {
         code: 'ERR_PGAIO_CLOSED',
       });
     });

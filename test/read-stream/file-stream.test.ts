@@ -27,7 +27,7 @@ function makeFile(rig: Rig, name: string, bytes: number): { file: File; contents
   for (let at = 0; at + 4 <= bytes; at += 4) contents.writeUInt32LE(at ^ name.length, at);
   const path = join(rig.data.path, name);
   writeFileSync(path, contents);
-  return { file: rig.backend.openFile(path), contents };
+  return { file: rig.backend.openRawFile(path), contents };
 }
 
 function streamOf<R extends FileRange>(
@@ -137,7 +137,7 @@ forEachMethod((ioMethod) => {
       breakChecksum(pages[3] as Uint8Array);
       const path = join(rig.data.path, 'pages');
       writeFileSync(path, Buffer.concat(pages));
-      const file = rig.backend.openFile(path);
+      const file = rig.backend.openRawFile(path);
       const stream = streamOf(rig, [{ file, position: 0, length: 48 * KB }], {
         prepare: (io, _range, position) => {
           io.registerCallback(CallbackId.VERIFY_PAGES, verifyPagesData(VerifyMode.SCAN, 8192));

@@ -37,7 +37,7 @@ forEachMethod((ioMethod) => {
       return aio.waits.until(() => aio.waitForReference(reference));
     });
     await untilTrue(() => parts.memory.header.isCrashed);
-    assert.throws(() => instance.backend.openFile('/etc/hostname'), crash);
+    assert.throws(() => instance.backend.openRawFile('/etc/hostname'), crash);
     await attempt(() => instance.close());
   });
 });

@@ -119,7 +119,7 @@ forEachVariant((variant) => {
   });
 
   it('a file’s read fails with its position and path', async () => {
-    const file = backend.openFile(rig.data.file(lastRelation));
+    const file = backend.openRawFile(rig.data.file(lastRelation));
     injection.answer(-EIO);
     await assert.rejects(file.read(100, 50), {
       code: 'ERR_PGAIO_READ_EIO',

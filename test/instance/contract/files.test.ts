@@ -19,7 +19,7 @@ forEachVariant((variant) => {
   before(async () => {
     rig = await openRig(variant);
     backend = rig.backend;
-    file = backend.openFile(writeSample(rig.data.path, BYTES));
+    file = backend.openRawFile(writeSample(rig.data.path, BYTES));
   });
   after(async () => rig.close());
 
@@ -67,7 +67,7 @@ forEachVariant((variant) => {
   it('D-15: fail with the kernel’s word and the path', async () => {
     const path = join(rig.data.path, 'short-lived');
     writeFileSync(path, 'x');
-    const gone = backend.openFile(path);
+    const gone = backend.openRawFile(path);
     rmSync(path);
     backend.parts.vfds.closeDescriptors();
     await assert.rejects(gone.read(0, 1), { code: 'ERR_PGAIO_READ_ENOENT', syscode: 'ENOENT', path });
@@ -76,13 +76,15 @@ forEachVariant((variant) => {
 
   it('refuse a directory, and a path that is not there', () => {
     mkdirSync(join(rig.data.path, 'directory'), { recursive: true });
-    assert.throws(() => backend.openFile(join(rig.data.path, 'directory')), { code: 'ERR_PGAIO_NOT_A_FILE' });
+    assert.throws(() => backend.openRawFile(join(rig.data.path, 'directory')), {
+      code: 'ERR_PGAIO_NOT_A_FILE',
+    });
     const missing = join(rig.data.path, 'missing');
-    assert.throws(() => backend.openFile(missing), { code: 'ERR_PGAIO_READ_ENOENT', path: missing });
+    assert.throws(() => backend.openRawFile(missing), { code: 'ERR_PGAIO_READ_ENOENT', path: missing });
   });
 
   it('of a closed file are refused; closing twice is nothing', async () => {
-    const closed = backend.openFile(writeSample(rig.data.path, 10));
+    const closed = backend.openRawFile(writeSample(rig.data.path, 10));
     closed.close();
     closed.close();
     await assert.rejects(closed.read(0, 1), { code: 'ERR_PGAIO_CLOSED' });
@@ -91,7 +93,7 @@ forEachVariant((variant) => {
   it('end where the file ends now', async () => {
     const path = join(rig.data.path, 'growing');
     writeFileSync(path, Buffer.alloc(8192, 1));
-    const growing = backend.openFile(path);
+    const growing = backend.openRawFile(path);
     assert.equal((await growing.read(0, 16_384)).length, 8192);
     truncateSync(path, 10_000);
     assert.equal((await growing.read(0, 16_384)).length, 10_000);
@@ -100,7 +102,7 @@ forEachVariant((variant) => {
 
   it('D-87, FD-01, FD-02: closing a file first submits what is staged on it', async () => {
     const path = writeSample(rig.data.path, 30_000);
-    const closing = backend.openFile(path);
+    const closing = backend.openRawFile(path);
     const offset = backend.files.ioMemory.tryLease(8192);
     const reference = backend.aio.batch(backend.rootScope, () => {
       const io = backend.aio.acquireBlocking(backend.rootScope, null);
@@ -119,7 +121,7 @@ forEachVariant((variant) => {
     const [path, other] = [join(rig.data.path, 'right'), join(rig.data.path, 'wrong')];
     writeFileSync(path, Buffer.alloc(8192, 1));
     writeFileSync(other, Buffer.alloc(8192, 2));
-    const right = backend.openFile(path);
+    const right = backend.openRawFile(path);
     const pending = Array.from({ length: 20 }, () => right.read(0, 8192));
     backend.parts.vfds.closeDescriptors();
     const squatters = Array.from({ length: 5 }, () => openSync(other, 'r'));
@@ -131,7 +133,7 @@ forEachVariant((variant) => {
   it('never come from a file that took the path over', async () => {
     const path = join(rig.data.path, 'replaced');
     writeFileSync(path, Buffer.alloc(8192, 1));
-    const old = backend.openFile(path);
+    const old = backend.openRawFile(path);
     writeFileSync(`${path}.new`, Buffer.alloc(8192, 2));
     renameSync(`${path}.new`, path);
     assert.ok(
@@ -141,7 +143,7 @@ forEachVariant((variant) => {
     backend.parts.vfds.closeDescriptors();
     await assert.rejects(old.read(0, 8192), { code: 'ERR_PGAIO_READ_ENOENT' });
     old.close();
-    const fresh = backend.openFile(path);
+    const fresh = backend.openRawFile(path);
     assert.ok((await fresh.read(0, 8192)).every((byte) => byte === 2));
     fresh.close();
   });

@@ -134,7 +134,7 @@ describe('io_uring', { skip: missing }, () => {
       } finally {
         assert.equal(restore(), 1);
       }
-      assert.throws(() => b.openFile('/etc/hostname'), crashed);
+      assert.throws(() => b.openRawFile('/etc/hostname'), crashed);
       read?.finish();
       pipes.closeDescriptors();
       for (const backend of [a, b]) await backend.close().catch(() => undefined); // nobody is waited for any more

@@ -146,7 +146,7 @@ forEachVariant((variant) => {
         assert.equal(warnings()[0]?.block, 2);
       });
 
-      it('C-01, C-04: a checksum failure is an error, and counted once', async () => {
+      it('C-01, C-04, D-56: a checksum failure is an error, and counted once', async () => {
         const blocks = inPool({ damaged: { 3: 'checksum' } });
         const before = failuresOf(5);
         await assert.rejects(copy(blocks, 3, 1), { name: 'InvalidPageError', block: 3 });

@@ -174,7 +174,7 @@ forEachVariant((variant) => {
     assert.equal(physicalReads(), before);
   });
 
-  it('RS-04, RS-05: the same block twice within the look-ahead is read once; then all are hits', async () => {
+  it('RS-04, RS-05: the same private block twice within the look-ahead is read once; then all are hits', async () => {
     const { relation } = fresh();
     const reads = physicalReads();
     await pull(relation, [0, 2, 2, 4, 4]);

@@ -1,0 +1,484 @@
+/**
+ * Plain files with the methods of Node's `FileHandle`: the same arguments, results and errors, over the instance's I/O
+ * method. What differs is listed in docs/files.md.
+ */
+import { fstatSync, ftruncateSync, type BigIntStats, type StatOptions, type Stats } from 'node:fs';
+import { constants } from 'node:os';
+import { AbortError, FileError } from '../base/file-error.js';
+import type { ReadableStream, WritableStream } from 'node:stream/web';
+import { errnoOf } from '../base/system-errors.js';
+import type { Vfd } from '../vfd/vfd.js';
+import {
+  bytesOf,
+  checkViews,
+  positionOf,
+  transferArguments,
+  type Position,
+  type TransferArguments,
+  type TransferOptions,
+} from './file-arguments.js';
+import type { FileIo, FileOperation } from './file-io.js';
+import type { IoBuffer, IoBuffers } from './io-buffer.js';
+import { FileReadStream } from './file-read-stream.js';
+import { FileWriteStream } from './file-write-stream.js';
+import { targetsOf, ManyReads, type ReadRange } from './many-reads.js';
+import type { StreamFile } from './stream-file.js';
+import { optionsOf, type FileReadStreamOptions, type FileWriteStreamOptions } from './stream-options.js';
+import { webReadable, webWritable, type WebReadOptions, type WebWriteOptions } from './web-streams.js';
+
+const { EBADF, EIO } = constants.errno;
+/** Larger transfers are cut into pieces, several of which are in flight. */
+const PIECE_BYTES = 262_144;
+const PIECES_IN_FLIGHT = 8;
+/** As Node's: what `read()` without a buffer makes. */
+const DEFAULT_READ_BYTES = 16_384;
+/** Small ranges in flight at most. */
+const MANY_READS_DEPTH = 64;
+
+/** What the files of a thread share. */
+export interface FileHandleContext {
+  readonly io: FileIo;
+  readonly buffers: IoBuffers;
+  /** Of positions, lengths and memory in direct I/O. */
+  readonly directAlignment: (path: string) => number;
+  readonly closed: (handle: FileHandle) => void;
+}
+
+export interface ReadManyOptions {
+  /** Where the bytes go, one range behind the other. Default: new memory. */
+  buffer?: NodeJS.ArrayBufferView | undefined;
+  signal?: AbortSignal | undefined;
+}
+
+export class FileHandle {
+  readonly path: string;
+  readonly #context: FileHandleContext;
+  readonly #vfd: Vfd;
+  readonly #alignment: number;
+  /** Where what has no position begins. */
+  #current = 0;
+  /** What has no position waits for what had none before. */
+  #cursor: Promise<unknown> = Promise.resolve();
+  #underWay = 0;
+  #idle: (() => void) | null = null;
+  #closing: Promise<void> | null = null;
+  #syncFailure: FileError | null = null;
+  readonly #ended = (): void => {
+    if (--this.#underWay === 0) this.#idle?.();
+  };
+
+  /** @internal See `Backend.openFile`. */
+  constructor(context: FileHandleContext, vfd: Vfd) {
+    this.#context = context;
+    this.#vfd = vfd;
+    this.path = vfd.path;
+    this.#alignment = vfd.direct ? context.directAlignment(vfd.path) : 1;
+  }
+
+  // --- reading -----------------------------------------------------------------------------------
+
+  /**
+   * Reads into the buffer, as `FileHandle.read` does. Resolves with fewer bytes than asked for only where the file ends,
+   * with 0 at its end. Rejects with a FileError.
+   */
+  read<B extends NodeJS.ArrayBufferView = Buffer>(
+    options?: TransferOptions & { buffer?: B },
+  ): Promise<{ bytesRead: number; buffer: B }>;
+  read<B extends NodeJS.ArrayBufferView>(
+    buffer: B,
+    offset?: number | null,
+    length?: number | null,
+    position?: Position,
+  ): Promise<{ bytesRead: number; buffer: B }>;
+  read<B extends NodeJS.ArrayBufferView>(
+    buffer: B,
+    options?: TransferOptions,
+  ): Promise<{ bytesRead: number; buffer: B }>;
+  read(
+    bufferOrOptions?: NodeJS.ArrayBufferView | (TransferOptions & { buffer?: NodeJS.ArrayBufferView }),
+    offsetOrOptions?: number | TransferOptions | null,
+    length?: number | null,
+    position?: Position,
+  ): Promise<{ bytesRead: number; buffer: NodeJS.ArrayBufferView }> {
+    return rejecting(() => {
+      const given = ArrayBuffer.isView(bufferOrOptions)
+        ? transferArguments(bufferOrOptions, offsetOrOptions, length, position)
+        : transferArguments(
+            bufferOrOptions?.buffer ?? Buffer.alloc(DEFAULT_READ_BYTES),
+            bufferOrOptions,
+            undefined,
+            undefined,
+          );
+      const { buffer } = given;
+      return this.#transfer('read', given, (bytesRead) => ({ bytesRead, buffer }));
+    });
+  }
+
+  /** Fills the buffers one behind the other, as `FileHandle.readv` does. */
+  async readv<B extends readonly NodeJS.ArrayBufferView[]>(
+    buffers: B,
+    position?: Position,
+  ): Promise<{ bytesRead: number; buffers: B }> {
+    checkViews(buffers);
+    const bytesRead = await this.#vector('read', buffers, positionOf(position));
+    return { bytesRead, buffers };
+  }
+
+  /**
+   * Reads many ranges with one promise and, whatever their number, a bounded number of I/Os in flight: the way to read
+   * thousands of small records. Resolves with a Buffer for each range, in their order, shorter where the file ends; cut from the `buffer` if one is given. Rejects
+   * with the first FileError.
+   */
+  async readMany(ranges: readonly ReadRange[], options: ReadManyOptions = {}): Promise<Buffer[]> {
+    this.#assertOpen('read');
+    const { signal } = options;
+    if (signal?.aborted === true) throw new AbortError(signal);
+    const targets = targetsOf(ranges, options.buffer);
+    const { context } = this.#context.io;
+    const pieceBytes = this.#pieceBytes;
+    const reads = new ManyReads(context, {
+      vfd: this.#vfd,
+      ranges,
+      targets,
+      alignment: this.#alignment,
+      pieceBytes,
+      depth: MANY_READS_DEPTH,
+    });
+    this.#underWay++;
+    await new Promise<void>((resolve, reject) => {
+      const abort = (): void => {
+        if (signal === undefined) return;
+        const error = new AbortError(signal);
+        reads.stop(error);
+        reject(error);
+      };
+      const settled = (): void => {
+        signal?.removeEventListener('abort', abort);
+        this.#ended();
+      };
+      signal?.addEventListener('abort', abort);
+      context.aio.waits.settle(
+        reads.step,
+        () => {
+          settled();
+          resolve();
+        },
+        (error) => {
+          settled();
+          reject(error instanceof Error ? error : new Error(String(error)));
+        },
+      );
+    });
+    return reads.results();
+  }
+
+  // --- writing -----------------------------------------------------------------------------------
+
+  /**
+   * Writes the bytes, all of them, as `FileHandle.write` does. They must not change before this resolves. Rejects with a
+   * FileError; what was written of them by then is not known.
+   */
+  write<B extends NodeJS.ArrayBufferView>(
+    buffer: B,
+    offset?: number | null,
+    length?: number | null,
+    position?: Position,
+  ): Promise<{ bytesWritten: number; buffer: B }>;
+  write<B extends NodeJS.ArrayBufferView>(
+    buffer: B,
+    options?: TransferOptions,
+  ): Promise<{ bytesWritten: number; buffer: B }>;
+  write(
+    text: string,
+    position?: Position,
+    encoding?: BufferEncoding | null,
+  ): Promise<{ bytesWritten: number; buffer: string }>;
+  write(
+    data: NodeJS.ArrayBufferView | string,
+    second?: Position | TransferOptions,
+    third?: number | BufferEncoding | null,
+    position?: Position,
+  ): Promise<{ bytesWritten: number; buffer: NodeJS.ArrayBufferView | string }> {
+    return rejecting(() => {
+      const given =
+        typeof data === 'string'
+          ? transferArguments(
+              Buffer.from(data, (third as BufferEncoding | null | undefined) ?? 'utf8'),
+              0,
+              undefined,
+              second as Position,
+            )
+          : transferArguments(
+              data,
+              second as number | TransferOptions | null | undefined,
+              third as number | null | undefined,
+              position,
+            );
+      return this.#transfer('write', given, (bytesWritten) => ({ bytesWritten, buffer: data }));
+    });
+  }
+
+  /** Writes the buffers one behind the other, as `FileHandle.writev` does. */
+  async writev<B extends readonly NodeJS.ArrayBufferView[]>(
+    buffers: B,
+    position?: Position,
+  ): Promise<{ bytesWritten: number; buffers: B }> {
+    checkViews(buffers);
+    const bytesWritten = await this.#vector('write', buffers, positionOf(position));
+    return { bytesWritten, buffers };
+  }
+
+  // --- streams -----------------------------------------------------------------------------------
+
+  /** As `FileHandle.createReadStream`, with reads in flight ahead of whoever consumes it. Closes the file at the end. */
+  createReadStream(options?: FileReadStreamOptions | BufferEncoding): FileReadStream {
+    this.#assertOpen('read');
+    return new FileReadStream(this.path, () => Promise.resolve(this.forStreams()), optionsOf(options));
+  }
+
+  /** As `FileHandle.createWriteStream`. Closes the file at the end. */
+  createWriteStream(options?: FileWriteStreamOptions | BufferEncoding): FileWriteStream {
+    this.#assertOpen('write');
+    return new FileWriteStream(this.path, () => Promise.resolve(this.forStreams()), optionsOf(options));
+  }
+
+  /** As `FileHandle.readableWebStream`, with look-ahead: a byte stream. */
+  readableWebStream(options: WebReadOptions = {}): ReadableStream<Uint8Array> {
+    this.#assertOpen('read');
+    return webReadable(this.forStreams(), options);
+  }
+
+  /** A web stream that writes the bytes it is given. A write is over when its promise says so. */
+  writableWebStream(options: WebWriteOptions = {}): WritableStream<Uint8Array> {
+    this.#assertOpen('write');
+    return webWritable(this.forStreams(), options);
+  }
+
+  /** @internal What streams do with the file. */
+  forStreams(): StreamFile {
+    return {
+      position: () => this.#current,
+      advance: (bytes) => {
+        this.#current += bytes;
+      },
+      size: () => this.#call('fstat', (fd) => fstatSync(fd).size),
+      read: (position, bytes, signal) =>
+        this.#transfer('read', { buffer: bytes, bytes, position, signal }, (count) => count),
+      write: (buffers, position) => this.#vector('write', buffers, position),
+      sync: () => this.sync(),
+      close: () => this.close(),
+    };
+  }
+
+  // --- durability, size, state -------------------------------------------------------------------
+
+  /**
+   * fsync(2): what was written before is durable when this resolves. After it has rejected, it and `datasync` reject for
+   * ever: the kernel says only once that it could not write something, and forgets what that was.
+   */
+  sync(): Promise<void> {
+    return this.#sync('fsync');
+  }
+
+  /** fdatasync(2): as `sync`, without metadata that reading does not need. */
+  datasync(): Promise<void> {
+    return this.#sync('fdatasync');
+  }
+
+  async #sync(operation: FileOperation): Promise<void> {
+    this.#assertOpen('fsync');
+    if (this.#syncFailure !== null) throw this.#syncFailure;
+    try {
+      await this.#run(operation, 0, new Uint8Array(0), undefined, () => undefined);
+    } catch (error) {
+      if (error instanceof FileError) this.#syncFailure = error;
+      throw error;
+    }
+  }
+
+  /** Makes the file so long: cuts it, or adds zeroes. */
+  async truncate(length = 0): Promise<void> {
+    this.#call('ftruncate', (fd) => ftruncateSync(fd, length));
+  }
+
+  stat(options?: StatOptions & { bigint?: false | undefined }): Promise<Stats>;
+  stat(options: StatOptions & { bigint: true }): Promise<BigIntStats>;
+  async stat(options?: StatOptions): Promise<Stats | BigIntStats> {
+    return this.#call('fstat', (fd) => fstatSync(fd, options));
+  }
+
+  /** What the kernel does at once, on this thread. */
+  #call<T>(syscall: 'ftruncate' | 'fstat', body: (fd: number) => T): T {
+    this.#assertOpen(syscall);
+    try {
+      return body(this.#context.io.context.vfds.useOrThrow(this.#vfd));
+    } catch (error) {
+      throw new FileError(syscall, { path: this.path, errno: errnoOf(error, EIO) });
+    }
+  }
+
+  // --- the end -----------------------------------------------------------------------------------
+
+  /** Resolves when what is under way is over and the file is closed. Closing again is not an error. */
+  close(): Promise<void> {
+    return (this.#closing ??= this.#close());
+  }
+
+  async #close(): Promise<void> {
+    if (this.#underWay > 0) await new Promise<void>((resolve) => (this.#idle = resolve));
+    this.#context.closed(this);
+    this.#context.io.context.vfds.close(this.#vfd);
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  get isClosed(): boolean {
+    return this.#closing !== null;
+  }
+
+  #assertOpen(syscall: ConstructorParameters<typeof FileError>[0]): void {
+    if (this.#closing !== null) throw new FileError(syscall, { path: this.path, errno: EBADF });
+  }
+
+  // --- moving bytes ------------------------------------------------------------------------------
+
+  get #pieceBytes(): number {
+    const { capacity } = this.#context.io.context.ioMemory;
+    return Math.max(8192, Math.min(PIECE_BYTES, 2 ** Math.floor(Math.log2(capacity / 4))));
+  }
+
+  async #vector(
+    operation: 'read' | 'write',
+    buffers: readonly NodeJS.ArrayBufferView[],
+    position: number | null,
+  ): Promise<number> {
+    const total = buffers.reduce((sum, { byteLength }) => sum + byteLength, 0);
+    const [only] = buffers;
+    const isOne = buffers.length === 1 && only !== undefined;
+    const whole = isOne ? bytesOf(only) : Buffer.allocUnsafeSlow(total);
+    if (operation === 'write' && !isOne) gather(whole, buffers);
+    const given = { buffer: whole, bytes: whole, position, signal: undefined };
+    const moved = await this.#transfer(operation, given, (bytes) => bytes);
+    if (operation === 'read' && !isOne) scatter(whole.subarray(0, moved), buffers);
+    return moved;
+  }
+
+  #transfer<T>(
+    operation: 'read' | 'write',
+    { bytes, position, signal }: TransferArguments<ArrayBufferView>,
+    result: (bytes: number) => T,
+  ): Promise<T> {
+    if (this.#closing !== null)
+      return Promise.reject(new FileError(operation, { path: this.path, errno: EBADF }));
+    if (position !== null) return this.#moveAll(operation, position, bytes, signal, result);
+    const moving = this.#cursor.then(async () => {
+      const moved = await this.#moveAll(operation, this.#current, bytes, signal, (count) => count);
+      this.#current += moved;
+      return result(moved);
+    });
+    this.#cursor = moving.catch(() => undefined);
+    return moving;
+  }
+
+  #moveAll<T>(
+    operation: 'read' | 'write',
+    position: number,
+    bytes: Uint8Array,
+    signal: AbortSignal | undefined,
+    result: (bytes: number) => T,
+  ): Promise<T> {
+    const pinned = this.#context.buffers.of(bytes);
+    if (bytes.length === 0) return Promise.resolve(result(0));
+    const piece = this.#pieceBytes;
+    // Memory of an I/O buffer needs no other.
+    if (bytes.length <= piece || (pinned !== null && this.#alignment === 1))
+      return this.#run(operation, position, bytes, signal, result, pinned);
+    return this.#inPieces(operation, position, bytes, signal, pinned).then(result);
+  }
+
+  async #inPieces(
+    operation: 'read' | 'write',
+    position: number,
+    bytes: Uint8Array,
+    signal: AbortSignal | undefined,
+    pinned: IoBuffer | null,
+  ): Promise<number> {
+    const piece = this.#pieceBytes;
+    const inFlight: Promise<number>[] = [];
+    const atOnce = this.#vfd.appends ? 1 : PIECES_IN_FLIGHT;
+    let moved = 0;
+    let isOver = false;
+    let at = 0;
+    const take = async (): Promise<void> => {
+      const count = await (inFlight.shift() as Promise<number>);
+      if (!isOver) moved += count;
+      if (count < piece) isOver = true; // what is read behind the end is nothing
+    };
+    try {
+      while (at < bytes.length && !isOver) {
+        const part = bytes.subarray(at, at + piece);
+        const moving = this.#run(operation, position + at, part, signal, (count) => count, pinned);
+        moving.catch(() => undefined); // it is awaited later
+        inFlight.push(moving);
+        at += piece;
+        if (inFlight.length >= atOnce) await take();
+      }
+      while (inFlight.length > 0) await take();
+    } finally {
+      await Promise.allSettled(inFlight);
+    }
+    return moved;
+  }
+
+  #run<T>(
+    operation: FileOperation,
+    position: number,
+    bytes: Uint8Array,
+    signal: AbortSignal | undefined,
+    result: (bytes: number) => T,
+    pinned: IoBuffer | null = null,
+  ): Promise<T> {
+    this.#underWay++;
+    pinned?.pin();
+    const ended =
+      pinned === null
+        ? this.#ended
+        : () => {
+            pinned.unpin();
+            this.#ended();
+          };
+    const alignment = this.#alignment;
+    return this.#context.io.run(
+      { operation, vfd: this.#vfd, position, bytes, alignment, signal, ended },
+      result,
+    );
+  }
+}
+
+/** What throws at once is a rejection, too; without the promise that an async function would add. */
+function rejecting<T>(body: () => Promise<T>): Promise<T> {
+  try {
+    return body();
+  } catch (error) {
+    return Promise.reject(error instanceof Error ? error : new Error(String(error)));
+  }
+}
+
+function gather(whole: Uint8Array, buffers: readonly NodeJS.ArrayBufferView[]): void {
+  let at = 0;
+  for (const buffer of buffers) {
+    whole.set(bytesOf(buffer), at);
+    at += buffer.byteLength;
+  }
+}
+
+function scatter(whole: Uint8Array, buffers: readonly NodeJS.ArrayBufferView[]): void {
+  let at = 0;
+  for (const buffer of buffers) {
+    const part = whole.subarray(at, at + buffer.byteLength);
+    bytesOf(buffer).set(part);
+    at += part.length;
+  }
+}

@@ -1,0 +1,295 @@
+/**
+ * Many ranges of one file, read with a window of I/Os in flight and one promise for all: no object, closure or promise a
+ * read. A step; see shmem/wait.ts.
+ *
+ * The window's places are pieces of leased I/O memory. Each is used again as soon as its read is over, in whatever order
+ * the reads end; the step waits for the oldest, and then takes all that are over.
+ */
+import { HandleState } from '../aio/states.js';
+import { AioReturn, ResultStatus } from '../aio/result.js';
+import { FileError } from '../base/file-error.js';
+import { assert } from '../base/assert.js';
+import { PENDING, type Pending } from '../shmem/wait.js';
+import { setFileTarget } from '../vfd/file-target.js';
+import type { FileContext } from '../vfd/file.js';
+import type { Vfd } from '../vfd/vfd.js';
+import { positionOf } from './file-arguments.js';
+
+/** Bytes of a file. */
+export interface ReadRange {
+  readonly position: number;
+  readonly length: number;
+}
+
+/** Buffers of their own are cut from pieces that malloc uses again: new memory costs as much as reading from the cache. */
+const SLAB_BYTES = 262_144;
+
+/**
+ * A buffer for each range: cut from `into`, one behind the other, or new. Throws a RangeError for what is no range, and when
+ * `into` is too short.
+ */
+export function targetsOf(ranges: readonly ReadRange[], into?: ArrayBufferView): Buffer[] {
+  let total = 0;
+  for (const { position, length } of ranges) {
+    if (positionOf(position) === null) throw new RangeError(`${position} is not a position in a file`);
+    if (!Number.isSafeInteger(length) || length < 0) throw new RangeError(`${length} is not a length`);
+    total += length;
+  }
+  if (into !== undefined && total > into.byteLength)
+    throw new RangeError(`the ranges have ${total} bytes together, and the buffer has ${into.byteLength}`);
+  let slab = into === undefined ? null : Buffer.from(into.buffer, into.byteOffset, into.byteLength);
+  let at = 0;
+  return ranges.map(({ length }) => {
+    if (slab === null || (into === undefined && at + length > slab.length)) {
+      slab = Buffer.allocUnsafeSlow(Math.max(length, Math.min(SLAB_BYTES, total)));
+      at = 0;
+    }
+    total -= length;
+    at += length;
+    return slab.subarray(at - length, at);
+  });
+}
+
+export interface ManyReadsRequest {
+  readonly vfd: Vfd;
+  readonly ranges: readonly ReadRange[];
+  /** Where the bytes of each range go. */
+  readonly targets: Buffer[];
+  /** Of positions, lengths and memory; 1 unless the file is read past the page cache. */
+  readonly alignment: number;
+  /** Bytes an I/O at most; a multiple of the alignment. */
+  readonly pieceBytes: number;
+  /** I/Os in flight at most. */
+  readonly depth: number;
+}
+
+/** A place of the window, and the read that it is used for. */
+interface Place {
+  readonly memory: number;
+  readonly result: AioReturn;
+  index: number;
+  generation: number;
+  range: number;
+  /** In the target of the range. */
+  offset: number;
+  /** Of the bytes that are wanted. */
+  position: number;
+  length: number;
+  /** What of them, aligned, has been read: from the aligned position on. */
+  done: number;
+}
+
+export class ManyReads {
+  /** By range: bytes that were read; fewer than asked for where the file ends. */
+  readonly #got: Float64Array;
+  readonly #context: FileContext;
+  readonly #request: ManyReadsRequest;
+  readonly #placeBytes: number;
+  readonly #free: Place[] = [];
+  /** In the order of their start. */
+  #flights: Place[] = [];
+  #spare: Place[] = [];
+  #isLeased = false;
+  /** Where the next piece begins. */
+  #range = 0;
+  #offset = 0;
+  #error: Error | null = null;
+
+  constructor(context: FileContext, request: ManyReadsRequest) {
+    this.#context = context;
+    this.#request = request;
+    this.#got = new Float64Array(request.ranges.length);
+    const { alignment, pieceBytes, ranges } = request;
+    let longest = 0;
+    for (const { length } of ranges) longest = Math.max(longest, Math.min(length, pieceBytes));
+    // What is wanted may begin and end inside an aligned block.
+    this.#placeBytes = alignment === 1 ? longest : (Math.ceil(longest / alignment) + 1) * alignment;
+  }
+
+  /** Starts nothing more; what is in flight goes on. `step` throws this when it is over. */
+  stop(error: Error): void {
+    this.#error ??= error;
+  }
+
+  /** Step: until all is read. Throws the first error, when nothing is in flight any more. */
+  readonly step = (): true | Pending => {
+    const { aio } = this.#context;
+    for (;;) {
+      if (this.#flights.length > 0) {
+        aio.reclaimCompleted();
+        this.#takeWhatIsOver();
+      }
+      if (this.#startMore() === PENDING) return PENDING;
+      const [oldest] = this.#flights;
+      if (oldest === undefined) break;
+      if (aio.waitFor(oldest.index, oldest.generation) === PENDING) return PENDING;
+    }
+    this.#releasePlaces();
+    if (this.#error !== null) throw this.#error;
+    return true;
+  };
+
+  /** What was read: the targets, cut where the file ended. */
+  results(): Buffer[] {
+    const { targets } = this.#request;
+    return targets.map((target, range) => {
+      const got = this.#got[range] as number;
+      return got === target.length ? target : target.subarray(0, got);
+    });
+  }
+
+  // --- starting ----------------------------------------------------------------------------------
+
+  #startMore(): true | Pending {
+    if (!this.#isMore()) return true;
+    if (!this.#isLeased && this.#leasePlaces() === PENDING) return PENDING;
+    if (this.#free.length === 0) return true;
+    const { aio, scope } = this.#context;
+    aio.enterBatch(scope);
+    try {
+      while (this.#free.length > 0 && this.#isMore()) {
+        const place = this.#free.pop() as Place;
+        this.#assign(place);
+        const started = this.#start(place);
+        if (started === PENDING) {
+          this.#unassign(place);
+          return this.#flights.length > 0 ? true : PENDING;
+        }
+        if (!started) this.#free.push(place);
+      }
+      return true;
+    } finally {
+      aio.exitBatch();
+    }
+  }
+
+  #isMore(): boolean {
+    const { ranges } = this.#request;
+    while (this.#range < ranges.length && this.#offset >= (ranges[this.#range] as ReadRange).length) {
+      this.#range++;
+      this.#offset = 0;
+    }
+    return this.#range < ranges.length && this.#error === null;
+  }
+
+  #assign(place: Place): void {
+    const { position, length } = this.#request.ranges[this.#range] as ReadRange;
+    place.range = this.#range;
+    place.position = position + this.#offset;
+    place.length = Math.min(this.#request.pieceBytes, length - this.#offset);
+    place.offset = this.#offset;
+    place.done = 0;
+    this.#offset += place.length;
+  }
+
+  #unassign(place: Place): void {
+    this.#offset -= place.length;
+    this.#free.push(place);
+  }
+
+  /** False: it could not be started. PENDING: others of this thread have all handles. */
+  #start(place: Place): boolean | Pending {
+    const { aio, scope, vfds, memory } = this.#context;
+    const { vfd, alignment } = this.#request;
+    const io =
+      this.#flights.length > 0
+        ? (aio.tryAcquire(scope, place.result) ?? PENDING)
+        : aio.acquire(scope, place.result);
+    if (io === PENDING) return PENDING;
+    try {
+      const fd = vfds.useOrThrow(vfd);
+      const before = place.position % alignment;
+      const span = Math.ceil((before + place.length) / alignment) * alignment;
+      const position = place.position - before + place.done;
+      setFileTarget(io, vfd, position, span - place.done, 0);
+      io.setMemory(memory);
+      io.appendIov(place.memory + place.done, span - place.done);
+      ({ index: place.index, generation: place.generation } = io);
+      aio.startReadv(io, fd, position);
+      this.#flights.push(place);
+      return true;
+    } catch (error) {
+      if (io.state !== HandleState.HANDED_OUT) throw error;
+      aio.release(io);
+      this.stop(error as Error); // the file could not be opened again
+      return false;
+    }
+  }
+
+  // --- ending ------------------------------------------------------------------------------------
+
+  #takeWhatIsOver(): void {
+    const flights = this.#flights;
+    const left = this.#spare;
+    const { aio, scope } = this.#context;
+    this.#flights = left;
+    this.#spare = flights;
+    aio.enterBatch(scope);
+    try {
+      for (const place of flights) {
+        if (place.result.status === ResultStatus.UNKNOWN) left.push(place);
+        else if (!this.#goOn(place)) this.#free.push(place);
+      }
+    } finally {
+      aio.exitBatch();
+    }
+    flights.length = 0;
+  }
+
+  /** Takes what was read. True: it is in flight again, for the rest. */
+  #goOn(place: Place): boolean {
+    const { alignment } = this.#request;
+    const { result } = place;
+    if (result.status === ResultStatus.ERROR) {
+      const { position, length } = place;
+      const { path } = this.#request.vfd;
+      this.stop(new FileError('read', { path, errno: result.errorData, position, length }));
+      return false;
+    }
+    const before = place.position % alignment;
+    place.done += result.value;
+    const isShort = place.done < before + place.length;
+    // Fewer bytes than asked for are no end by themselves; none, or a part of a block, are.
+    if (isShort && result.value > 0 && place.done % alignment === 0 && this.#error === null) {
+      const started = this.#start(place);
+      assert(started !== PENDING, 'the handle that was just reclaimed is gone');
+      if (started) return true;
+    }
+    const got = Math.max(0, Math.min(place.length, place.done - before));
+    if (this.#error !== null) return false; // who aborted may use the buffers for something else
+    const from = place.memory + before;
+    const target = this.#request.targets[place.range] as Buffer;
+    target.set(this.#context.bytes.subarray(from, from + got), place.offset);
+    this.#got[place.range] = (this.#got[place.range] as number) + got;
+    return false;
+  }
+
+  #leasePlaces(): true | Pending {
+    const { aio, ioMemory } = this.#context;
+    const { depth, ranges } = this.#request;
+    const first = ioMemory.lease(aio.waits, this.#placeBytes);
+    if (first === PENDING) return PENDING;
+    this.#isLeased = true;
+    const wanted = Math.min(depth, ranges.length * Math.ceil(this.#placeBytes / this.#request.pieceBytes));
+    for (let memory = first; memory >= 0; memory = ioMemory.tryLease(this.#placeBytes)) {
+      this.#free.push({
+        memory,
+        result: new AioReturn(),
+        index: 0,
+        generation: 0,
+        range: 0,
+        offset: 0,
+        position: 0,
+        length: 0,
+        done: 0,
+      });
+      if (this.#free.length >= wanted) break;
+    }
+    return true;
+  }
+
+  #releasePlaces(): void {
+    for (const { memory } of this.#free.splice(0)) this.#context.ioMemory.releaseWhole(memory);
+    this.#isLeased = false;
+  }
+}
