@@ -6,9 +6,11 @@
 import { readFileSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
 import { PgaioError } from '../base/errors.js';
+import { addBenchCommand } from './bench-command.js';
 import { addDoctorCommand } from './doctor-command.js';
 import type { PackageFacts } from './doctor/report.js';
 import { ExitCode } from './verify/report.js';
+import { addTopCommand } from './top-command.js';
 import { addVerifyCommand } from './verify-command.js';
 import { addWaldumpCommand } from './waldump/waldump-command.js';
 
@@ -24,7 +26,9 @@ const program = new Command('pgaio')
   .showHelpAfterError('(--help shows what there is)');
 addVerifyCommand(program);
 addDoctorCommand(program, facts);
+addTopCommand(program);
 addWaldumpCommand(program);
+addBenchCommand(program);
 
 /** For what is written when nobody reads any more; while verifying there is more to do then. */
 process.stdout.on('error', () => undefined);

@@ -4,7 +4,7 @@ import { IO_METHODS, type IoMethodName } from '../base/settings.js';
 import { Interruption } from './interruption.js';
 import { noProgress, ProgressBar, ProgressLines, type ProgressDisplay } from './output/progress.js';
 import { badBlockLine, problemLine, structuralLine, summary } from './output/summary.js';
-import { ExitCode } from './verify/report.js';
+import { ExitCode, type VerifyReport } from './verify/report.js';
 import type { VerifyWatcher } from './verify/verify-paths.js';
 
 interface Flags {
@@ -14,6 +14,7 @@ interface Flags {
   rate?: number;
   filenode?: number;
   json?: true;
+  report?: string;
   progress: boolean;
 }
 
@@ -24,6 +25,7 @@ const HELP = `
 Examples:
   pgaio verify /var/lib/postgresql/18/main          a whole cluster, running or stopped
   pgaio verify --rate 50 --json /srv/pg/data        gently, and for a program
+  pgaio verify --report damage.html /srv/pg/data    with a page to look at and to pass on
   pgaio verify /srv/pg/data/base/16384/24576.1      one segment of one relation
 
 A stopped cluster gets the verdicts of pg_checksums --check. A cluster may also be running: a block that does
@@ -33,7 +35,8 @@ Exit codes:
   0    all blocks are good. Damaged page headers under a right checksum, which pg_checksums does not
        look for, are reported but do not change the exit code
   1    bad blocks were found
-  2    the job could not be done, or not wholly: see the messages
+  2    the job could not be done, or not wholly, or all is good and the report could not be written:
+       see the messages
   130  interrupted (Ctrl-C, SIGTERM); what was verified so far is reported`;
 
 export function addVerifyCommand(program: Command): void {
@@ -55,6 +58,10 @@ export function addVerifyCommand(program: Command): void {
     .option('--rate <MB/s>', 'read no faster than this, in MB (1024 kB) a second', rate)
     .option('--filenode <n>', 'only relations with this file number', (text) => integer(text, 1, 0xffff_ffff))
     .option('--json', 'print one JSON document, and nothing else, on standard output')
+    .option(
+      '--report <file>',
+      'write a page there, too: a map of all files that shows where the damage is (HTML)',
+    )
     .option('--no-progress', 'do not show how far it is')
     .addHelpText('after', HELP)
     .action(verify);
@@ -76,6 +83,7 @@ async function verify(paths: string[], flags: Flags): Promise<void> {
   try {
     // Node reads all modules of a program at once: `doctor`, which looks at the limit on open files, must not need these.
     const { verifyPaths } = await import('./verify/verify-paths.js');
+    const page = flags.report === undefined ? null : await reportPageAt(flags.report);
     const { method, jobs, direct, filenode } = flags;
     const report = await verifyPaths({
       paths,
@@ -85,12 +93,13 @@ async function verify(paths: string[], flags: Flags): Promise<void> {
       filenode,
       rate: flags.rate === undefined ? undefined : flags.rate * MB,
       signal: interruption.signal,
-      watcher: { ...watcher(flags, print, say), progress: (now) => progress.update(now) },
+      watcher: { ...watcher(flags, print, say), ...page?.watcher, progress: (now) => progress.update(now) },
     });
     progress.end();
     if (flags.json === true) print(JSON.stringify(report));
     else for (const line of summary(report)) print(line);
     process.exitCode = report.exitCode;
+    if (page !== null && !page.write(report, say)) process.exitCode ||= ExitCode.NOT_DONE;
     // What crashed may leave threads behind that never end.
     if (report.crash !== null) process.stdout.write('', () => process.exit());
     // Interrupted by nobody but the reader of our output.
@@ -101,6 +110,37 @@ async function verify(paths: string[], flags: Flags): Promise<void> {
     progress.end();
     interruption.end();
   }
+}
+
+interface ReportPage {
+  readonly watcher: Partial<VerifyWatcher>;
+  /** False, and said, when it could not be written. */
+  write(report: VerifyReport, say: (line: string) => void): boolean;
+}
+
+/** Throws before anything is read if there is no place for it. */
+async function reportPageAt(path: string): Promise<ReportPage> {
+  const [{ checkPagePath, writePage }, { FileMap }, { reportPage }] = await Promise.all([
+    import('./html/page.js'),
+    import('./verify/map/file-map.js'),
+    import('./verify/map/report-page.js'),
+  ]);
+  checkPagePath(path);
+  const map = new FileMap();
+  const started = new Date();
+  return {
+    watcher: { file: (file) => map.add(file) },
+    write: (report, say) => {
+      try {
+        writePage(path, reportPage({ report, map, started }));
+        say(`the report is in ${path}`);
+        return true;
+      } catch (error) {
+        say(`the report could not be written to "${path}": ${(error as Error).message}`);
+        return false;
+      }
+    },
+  };
 }
 
 function watcher(

@@ -36,7 +36,7 @@ export function summary(report: VerifyReport): string[] {
   if (files === 0) return [...lines, nothing(report)];
   const done = `${count(files, 'file')}, ${count(blocks, 'block')}, ${formatBytes(bytes)}`;
   lines.push(`${done} in ${formatDuration(seconds)} (${formatRate(bytes, seconds)}), ${methodOf(report)}`);
-  lines.push(...verdict(report), ...advice(report));
+  lines.push(...verdict(report), ...adviceOn(report));
   return lines;
 }
 
@@ -78,8 +78,8 @@ function verdict(report: VerifyReport): string[] {
   return lines;
 }
 
-/** What to do next. */
-function advice(report: VerifyReport): string[] {
+/** What to do next: sentences, if there is damage. */
+export function adviceOn(report: VerifyReport): string[] {
   const { bad, structural, online, failures, structuralBlocks } = report;
   const worst = failures[0] ?? structuralBlocks[0];
   if (bad + structural === 0 || worst === undefined) return [];
@@ -122,6 +122,7 @@ function failureTable(failures: readonly Placed<BadBlock>[]): string {
   return table.toString() + more;
 }
 
-function shownPath({ path, dataDirectory }: Placed<Block>): string {
+/** With its data directory, where there are several. */
+export function shownPath({ path, dataDirectory }: Placed<Block>): string {
   return dataDirectory === undefined ? path : `${dataDirectory}/${path}`;
 }

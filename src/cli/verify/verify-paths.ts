@@ -13,7 +13,7 @@ import type { IoMethodName } from '../../base/settings.js';
 import { createInstance, type Instance } from '../../instance/instance.js';
 import { chooseMethod } from '../../instance/methods.js';
 import type { CounterSnapshot } from '../../stats/counters.js';
-import { listRelationFiles } from './cluster/relation-files.js';
+import { listRelationFiles, type RelationFile } from './cluster/relation-files.js';
 import { findScanRoots, type ScanProblem, type ScanRoot } from './cluster/scan-roots.js';
 import { JobThreads } from './job/job-threads.js';
 import type { BadBlock, Block, Findings } from './job/protocol.js';
@@ -54,6 +54,8 @@ export interface Progress {
 
 /** Told what happens, when it happens. */
 export interface VerifyWatcher {
+  /** It was listed, and is going to be read. */
+  file(file: RelationFile): void;
   /** Reading is about to begin. */
   started(how: { method: IoMethodName; methodReason: string; tuning: Tuning; online: boolean }): void;
   progress(progress: Progress): void;
@@ -228,8 +230,12 @@ class Verification {
   }
 
   #list(): ReturnType<typeof listRelationFiles> {
-    const { filenode } = this.#options;
-    return listRelationFiles(this.#roots, { filenode, onProblem: (problem) => this.#problem(problem) });
+    const { filenode, watcher } = this.#options;
+    return listRelationFiles(this.#roots, {
+      filenode,
+      onFile: watcher?.file,
+      onProblem: (problem) => this.#problem(problem),
+    });
   }
 
   #problem(problem: ScanProblem): void {

@@ -62,7 +62,7 @@ async function walk({ backend }: Instance, options: DumpOptions): Promise<DumpRe
     start,
     pathOf: files.pathOf,
     lastSegment: files.lastSegment,
-    open: (path) => backend.openFile(path),
+    open: (path) => backend.openRawFile(path),
   });
   const { systemIdentifier } = files;
   const reader = new WalReader(source, {

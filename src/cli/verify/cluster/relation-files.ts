@@ -40,6 +40,8 @@ export interface RelationFile extends RelationFileName {
 export interface ListOptions {
   /** Only this relation's files (`pg_checksums --filenode`). */
   readonly filenode?: number | undefined;
+  /** Told of each file that is going to be yielded. */
+  readonly onFile?: ((file: RelationFile) => void) | undefined;
   /** Told what could not be listed, while the listing goes on. */
   readonly onProblem: (problem: ScanProblem) => void;
 }
@@ -223,7 +225,7 @@ function describeFile(
   cluster: ScannedCluster,
   absolutePath: string,
   displayPath: string,
-  { filenode, onProblem }: ListOptions,
+  { filenode, onFile, onProblem }: ListOptions,
 ): RelationFile | undefined {
   const parsed = parseRelationFileName(basename(absolutePath));
   if (parsed === undefined) {
@@ -233,7 +235,10 @@ function describeFile(
   if (filenode !== undefined && parsed.filterKey !== String(filenode)) return undefined;
   try {
     const stats = statSync(absolutePath, unlessGone);
-    return stats && { ...parsed, cluster, absolutePath, displayPath, size: stats.size };
+    if (stats === undefined) return undefined;
+    const file = { ...parsed, cluster, absolutePath, displayPath, size: stats.size };
+    onFile?.(file);
+    return file;
   } catch (error) {
     onProblem(problemFrom(displayPath, error));
     return undefined;

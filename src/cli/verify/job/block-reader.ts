@@ -77,7 +77,7 @@ export class BlockReader {
 /** Null when there is no such file. Throws an IoError. */
 export function openIfExists(backend: Backend, path: string, direct: boolean): File | null {
   try {
-    return backend.openFile(path, { direct });
+    return backend.openRawFile(path, { direct });
   } catch (error) {
     if (error instanceof IoError && error.errno === constants.errno.ENOENT) return null;
     throw error;
