@@ -42,7 +42,7 @@ PostgreSQL 18 is read, and the programs that --pg-bin names are the peers. Where
 
 function readCommandLine(): { names: string[]; options: Options } {
   const command = new Command('npm run bench --')
-    .argument('[scenario...]', 'scenarios to run; all without one')
+    .argument('[scenario...]', 'scenarios to run, or groups of them, such as wal; all without one')
     .option('--list', 'say which scenarios there are')
     .option('--case <text>', 'only cases whose name contains this, such as fio')
     .option('--reps <number>', 'repetitions of each case', positive, 5)
@@ -78,14 +78,16 @@ function say(line: string): void {
   process.stderr.write(`bench: ${line}\n`);
 }
 
+/** By their names; `files` stands for all that begin with `files-`, as long as there is none of that name. */
 function chooseScenarios(names: readonly string[]): Scenario[] {
-  const unknown = names.filter((name) => !scenarios.some((scenario) => scenario.name === name));
-  if (unknown.length > 0) {
-    throw new Error(
-      `there is no scenario ${unknown.join(', ')}; there are ${scenarios.map(({ name }) => name).join(', ')}`,
-    );
+  const all = scenarios.map(({ name }) => name);
+  const chosen = new Set<string>();
+  for (const name of names) {
+    const meant = all.includes(name) ? [name] : all.filter((one) => one.startsWith(`${name}-`));
+    if (meant.length === 0) throw new Error(`there is no scenario ${name}; there are ${all.join(', ')}`);
+    for (const one of meant) chosen.add(one);
   }
-  return scenarios.filter(({ name }) => names.length === 0 || names.includes(name));
+  return scenarios.filter(({ name }) => names.length === 0 || chosen.has(name));
 }
 
 async function findBench(options: Options): Promise<Bench> {

@@ -15,6 +15,8 @@ export interface Measurement {
   /** Blocks whose content was compared with the file's, before the measured part. */
   readonly checked: number;
   readonly latency?: Latency;
+  /** Of a cache: share of the reads that it had. */
+  readonly hitRate?: number;
 }
 
 export interface Summary {
@@ -26,6 +28,8 @@ export interface Summary {
   readonly cpuMicros: number | null;
   /** Medians of the repetitions; null where single operations were not timed. */
   readonly latency: Latency | null;
+  /** Median; null where there is no cache to hit. */
+  readonly hitRate: number | null;
 }
 
 export function summarize(measurements: readonly Measurement[]): Summary {
@@ -39,6 +43,7 @@ export function summarize(measurements: readonly Measurement[]): Summary {
     rateMax: Math.max(...rates),
     cpuMicros: cpu.length === 0 ? null : median(cpu),
     latency: summarizeLatency(measurements.flatMap(({ latency }) => latency ?? [])),
+    hitRate: medianOf(measurements.flatMap(({ hitRate }) => hitRate ?? [])),
   };
 }
 
@@ -48,6 +53,10 @@ function summarizeLatency(latencies: readonly Latency[]): Latency | null {
     medianMicros: median(latencies.map(({ medianMicros }) => medianMicros)),
     p99Micros: median(latencies.map(({ p99Micros }) => p99Micros)),
   };
+}
+
+function medianOf(values: readonly number[]): number | null {
+  return values.length === 0 ? null : median(values);
 }
 
 export function median(values: readonly number[]): number {

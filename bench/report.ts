@@ -22,7 +22,17 @@ export function formatScenario(result: ScenarioResult): string {
 function casesTable(unit: string, cases: readonly CaseResult[]): string {
   const timed = cases.some(({ summary }) => (summary?.latency ?? null) !== null);
   const latencyHead = timed ? ['median', '99 %'] : [];
-  const head = ['case', `${unit}/s`, 'from .. to', 'each', ...latencyHead, 'CPU each', '× first'];
+  const cached = cases.some(({ summary }) => (summary?.hitRate ?? null) !== null);
+  const head = [
+    'case',
+    `${unit}/s`,
+    'from .. to',
+    'each',
+    ...latencyHead,
+    ...(cached ? ['hits'] : []),
+    'CPU each',
+    '× first',
+  ];
   const table = new Table({
     head,
     colAligns: head.map((_, column) => (column === 0 ? 'left' : 'right')),
@@ -32,7 +42,7 @@ function casesTable(unit: string, cases: readonly CaseResult[]): string {
   const first = cases[0]?.summary?.rate ?? 0;
   for (const { name, summary } of cases) {
     if (summary === null) continue;
-    const { rate, rateMin, rateMax, cpuMicros, latency } = summary;
+    const { rate, rateMin, rateMax, cpuMicros, latency, hitRate } = summary;
     const latencyCells = [latency?.medianMicros, latency?.p99Micros].map((micros) =>
       micros === undefined ? '' : formatMicros(micros),
     );
@@ -42,6 +52,7 @@ function casesTable(unit: string, cases: readonly CaseResult[]): string {
       `${formatRate(rateMin)} .. ${formatRate(rateMax)}`,
       formatMicros(1e6 / rate),
       ...(timed ? latencyCells : []),
+      ...(cached ? [hitRate === null ? '' : `${(hitRate * 100).toFixed(1)} %`] : []),
       cpuMicros === null ? '?' : formatMicros(cpuMicros),
       (rate / first).toFixed(2),
     ]);

@@ -1,6 +1,9 @@
 /** The child process of a case: `job-main.js NAME SPECIFICATION`. */
 import { bareWrites } from './bare-writes.js';
+import { fileCache } from './file-cache.js';
+import { fileHandles } from './file-handles.js';
 import { fsReads } from './file-reads.js';
+import { fileStreams } from './file-streams.js';
 import { hits } from './hits.js';
 import type { Measurement } from '../measurement.js';
 import type { Job, JobName } from './job.js';
@@ -11,6 +14,9 @@ import { walCommits } from './wal-commits.js';
 const jobs: { [N in JobName]: Job<N> } = {
   'fs-reads': fsReads,
   'pgaio-reads': pgaioReads,
+  'file-handles': fileHandles,
+  'file-streams': fileStreams,
+  'file-cache': fileCache,
   hits,
   stream,
   'fs-stream': fsStream,

@@ -31,7 +31,7 @@ export async function pgaioReads(spec: FileReadsSpec): Promise<Measurement> {
   const instance = await createInstance(settings);
   const { backend } = instance;
   if (spec.punt !== undefined) fixPunting(backend, spec.punt);
-  const files = spec.files.map((file) => backend.openFile(file, { direct: spec.direct }));
+  const files = spec.files.map((file) => backend.openRawFile(file, { direct: spec.direct }));
   const checked = await checkReads(backend, files, spec);
   const reads = new RandomReads(spec);
   const measurement = await measureReads(spec, reads, checked, worker(backend, files, spec, reads));

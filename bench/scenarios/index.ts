@@ -1,6 +1,7 @@
 /** All scenarios, in the order in which they are run. */
 import type { Scenario } from '../scenario.js';
 import { directRead, directReadShallow, syncRead, workerRead } from './file-reads.js';
+import { filesCache, filesDirect, filesRead, filesStream, filesStreamCold } from './files.js';
 import { hitScan, hits } from './hits.js';
 import { slowStorage } from './slow-storage.js';
 import { stream, streamBookkeeping, streamCold } from './stream.js';
@@ -25,6 +26,11 @@ export const scenarios: readonly Scenario[] = [
   slowStorage,
   verify,
   verifyCold,
+  filesRead,
+  filesDirect,
+  filesStream,
+  filesStreamCold,
+  filesCache,
   walGroup,
   walPipeline,
   walLatency,

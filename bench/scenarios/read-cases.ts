@@ -4,6 +4,7 @@ import { ioUringReason } from '../../src/native/io-uring-support.js';
 import { BLOCK_SIZE, type IoMethodName } from '../../src/base/settings.js';
 import { NO_ADDON_VARIABLE } from '../../src/native/addon.js';
 import { findProgram } from '../found.js';
+import type { FileHandlesSpec } from '../jobs/file-handles.js';
 import type { FileReadsSpec } from '../jobs/file-reads.js';
 import { runJob } from '../jobs/job.js';
 import { fioName, runFio, type FioSpec } from '../peers/fio.js';
@@ -64,13 +65,18 @@ export class ReadCases {
     const depth = method === 'sync' ? 1 : this.#base.depth;
     const spec = { ...this.#base, ...rest, how, method, depth };
     const env = withoutAddon ? { [NO_ADDON_VARIABLE]: '1' } : {};
+    return this.#ours(name, method, () => runJob('pgaio-reads', spec, env));
+  }
+
+  /** Ours with the methods of Node's FileHandle. */
+  handle(name: string, how: FileHandlesSpec['how'], method: IoMethodName, workers?: number): Case {
+    const spec = { ...this.#base, how, method, ...(workers === undefined ? {} : { workers }) };
+    return this.#ours(name, method, () => runJob('file-handles', spec));
+  }
+
+  #ours(name: string, method: IoMethodName, measure: Case['measure']): Case {
     const missing = supportedMethods().includes(method) ? null : ioUringReason();
-    return {
-      name,
-      pageCache: this.#pageCache,
-      ...(missing === null ? {} : { missing }),
-      measure: () => runJob('pgaio-reads', spec, env),
-    };
+    return { name, pageCache: this.#pageCache, ...(missing === null ? {} : { missing }), measure };
   }
 
   fio(engine: FioSpec['engine'], batch?: number): Case {

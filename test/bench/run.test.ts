@@ -176,7 +176,9 @@ describe('numbers', () => {
       rateMax: 100,
       cpuMicros: 7500,
       latency: null,
+      hitRate: null,
     });
+    assert.equal(summarize([0.2, 0.9, 0.4].map((hitRate) => ({ ...one, hitRate }))).hitRate, 0.4);
     const latency = (medianMicros: number): Measurement => ({
       ...one,
       latency: { medianMicros, p99Micros: 7 },

@@ -105,6 +105,21 @@ describe('on a table of our own', () => {
     });
   }
 
+  const ourFiles = {
+    'files-read': /^io_uring, readMany$|^2 workers, read$/,
+    'files-stream': /^(worker|io_uring, web)$/,
+    'files-cache': /^worker, one cache$/,
+  };
+  for (const [name, ours] of Object.entries(ourFiles)) {
+    it(`${name} reads files`, async () => {
+      const result = await run(name, bench, (one) => ours.test(one));
+      for (const one of measured(result)) {
+        assert(opsOf(one) > 0, one.name);
+        if (name === 'files-read') assert((one.measurements[0]?.checked ?? 0) > 0, one.name);
+      }
+    });
+  }
+
   const commits = {
     'wal-group': /^(sync|worker), in 1 thread$|^io_uring, in 2 threads$/,
     'wal-pipeline': /^io_uring, 4 at once$/,
