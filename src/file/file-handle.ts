@@ -126,14 +126,16 @@ export class FileHandle {
 
   /**
    * Reads many ranges with one promise and, whatever their number, a bounded number of I/Os in flight: the way to read
-   * thousands of small records. Resolves with a Buffer for each range, in their order, shorter where the file ends; cut from the `buffer` if one is given. Rejects
-   * with the first FileError.
+   * thousands of small records. Resolves with a Buffer for each range, in their order, shorter where the file ends; cut
+   * from the `buffer` if one is given, into which nothing is copied if it is of an I/O buffer. Rejects with the first
+   * FileError.
    */
   async readMany(ranges: readonly ReadRange[], options: ReadManyOptions = {}): Promise<Buffer[]> {
     this.#assertOpen('read');
     const { signal } = options;
     if (signal?.aborted === true) throw new AbortError(signal);
     const targets = targetsOf(ranges, options.buffer);
+    const pinned = options.buffer === undefined ? null : this.#context.buffers.of(bytesOf(options.buffer));
     const { context } = this.#context.io;
     const pieceBytes = this.#pieceBytes;
     const reads = new ManyReads(context, {
@@ -145,6 +147,7 @@ export class FileHandle {
       depth: MANY_READS_DEPTH,
     });
     this.#underWay++;
+    pinned?.pin();
     await new Promise<void>((resolve, reject) => {
       const abort = (): void => {
         if (signal === undefined) return;
@@ -154,6 +157,7 @@ export class FileHandle {
       };
       const settled = (): void => {
         signal?.removeEventListener('abort', abort);
+        pinned?.unpin();
         this.#ended();
       };
       signal?.addEventListener('abort', abort);

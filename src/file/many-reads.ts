@@ -2,8 +2,9 @@
  * Many ranges of one file, read with a window of I/Os in flight and one promise for all: no object, closure or promise a
  * read. A step; see shmem/wait.ts.
  *
- * The window's places are pieces of leased I/O memory. Each is used again as soon as its read is over, in whatever order
- * the reads end; the step waits for the oldest, and then takes all that are over.
+ * The window's places are pieces of leased I/O memory, from which the issuer copies; reads into an I/O buffer, which is such
+ * memory itself, go where the bytes belong. Each place is used again as soon as its read is over, in whatever order the
+ * reads end; the step waits for the oldest, and then takes all that are over.
  */
 import { HandleState } from '../aio/states.js';
 import { AioReturn, ResultStatus } from '../aio/result.js';
@@ -63,9 +64,18 @@ export interface ManyReadsRequest {
   readonly depth: number;
 }
 
+/** Whether the reads can go into the targets themselves: those are I/O memory, and nothing has to be read around them. */
+function areInPlace({ ranges, targets, alignment }: ManyReadsRequest, memory: Uint8Array): boolean {
+  return targets.every(({ buffer, byteOffset }, index) => {
+    const { position, length } = ranges[index] as ReadRange;
+    if (buffer !== memory.buffer) return false;
+    return position % alignment === 0 && length % alignment === 0 && byteOffset % alignment === 0;
+  });
+}
+
 /** A place of the window, and the read that it is used for. */
 interface Place {
-  readonly memory: number;
+  memory: number;
   readonly result: AioReturn;
   index: number;
   generation: number;
@@ -85,11 +95,12 @@ export class ManyReads {
   readonly #context: FileContext;
   readonly #request: ManyReadsRequest;
   readonly #placeBytes: number;
+  readonly #isInPlace: boolean;
   readonly #free: Place[] = [];
   /** In the order of their start. */
   #flights: Place[] = [];
   #spare: Place[] = [];
-  #isLeased = false;
+  #hasPlaces = false;
   /** Where the next piece begins. */
   #range = 0;
   #offset = 0;
@@ -99,6 +110,7 @@ export class ManyReads {
     this.#context = context;
     this.#request = request;
     this.#got = new Float64Array(request.ranges.length);
+    this.#isInPlace = areInPlace(request, context.bytes);
     const { alignment, pieceBytes, ranges } = request;
     let longest = 0;
     for (const { length } of ranges) longest = Math.max(longest, Math.min(length, pieceBytes));
@@ -142,7 +154,7 @@ export class ManyReads {
 
   #startMore(): true | Pending {
     if (!this.#isMore()) return true;
-    if (!this.#isLeased && this.#leasePlaces() === PENDING) return PENDING;
+    if (!this.#hasPlaces && this.#makePlaces() === PENDING) return PENDING;
     if (this.#free.length === 0) return true;
     const { aio, scope } = this.#context;
     aio.enterBatch(scope);
@@ -173,10 +185,12 @@ export class ManyReads {
   }
 
   #assign(place: Place): void {
-    const { position, length } = this.#request.ranges[this.#range] as ReadRange;
+    const { ranges, targets, pieceBytes } = this.#request;
+    const { position, length } = ranges[this.#range] as ReadRange;
+    if (this.#isInPlace) place.memory = (targets[this.#range] as Buffer).byteOffset + this.#offset;
     place.range = this.#range;
     place.position = position + this.#offset;
-    place.length = Math.min(this.#request.pieceBytes, length - this.#offset);
+    place.length = Math.min(pieceBytes, length - this.#offset);
     place.offset = this.#offset;
     place.done = 0;
     this.#offset += place.length;
@@ -257,39 +271,52 @@ export class ManyReads {
     }
     const got = Math.max(0, Math.min(place.length, place.done - before));
     if (this.#error !== null) return false; // who aborted may use the buffers for something else
-    const from = place.memory + before;
-    const target = this.#request.targets[place.range] as Buffer;
-    target.set(this.#context.bytes.subarray(from, from + got), place.offset);
+    if (!this.#isInPlace) {
+      const from = place.memory + before;
+      const target = this.#request.targets[place.range] as Buffer;
+      target.set(this.#context.bytes.subarray(from, from + got), place.offset);
+    }
     this.#got[place.range] = (this.#got[place.range] as number) + got;
     return false;
   }
 
-  #leasePlaces(): true | Pending {
+  #makePlaces(): true | Pending {
     const { aio, ioMemory } = this.#context;
-    const { depth, ranges } = this.#request;
-    const first = ioMemory.lease(aio.waits, this.#placeBytes);
-    if (first === PENDING) return PENDING;
-    this.#isLeased = true;
-    const wanted = Math.min(depth, ranges.length * Math.ceil(this.#placeBytes / this.#request.pieceBytes));
-    for (let memory = first; memory >= 0; memory = ioMemory.tryLease(this.#placeBytes)) {
-      this.#free.push({
-        memory,
-        result: new AioReturn(),
-        index: 0,
-        generation: 0,
-        range: 0,
-        offset: 0,
-        position: 0,
-        length: 0,
-        done: 0,
-      });
-      if (this.#free.length >= wanted) break;
+    const { depth, ranges, pieceBytes } = this.#request;
+    let pieces = 0;
+    for (const { length } of ranges) pieces += Math.ceil(length / pieceBytes);
+    const wanted = Math.min(depth, pieces);
+    if (this.#isInPlace) {
+      while (this.#free.length < wanted) this.#free.push(placeAt(0)); // each read has its own
+    } else {
+      const first = ioMemory.lease(aio.waits, this.#placeBytes);
+      if (first === PENDING) return PENDING;
+      for (let memory = first; memory >= 0; memory = ioMemory.tryLease(this.#placeBytes)) {
+        this.#free.push(placeAt(memory));
+        if (this.#free.length >= wanted) break;
+      }
     }
+    this.#hasPlaces = true;
     return true;
   }
 
   #releasePlaces(): void {
-    for (const { memory } of this.#free.splice(0)) this.#context.ioMemory.releaseWhole(memory);
-    this.#isLeased = false;
+    const { ioMemory } = this.#context;
+    for (const { memory } of this.#free.splice(0)) if (!this.#isInPlace) ioMemory.releaseWhole(memory);
+    this.#hasPlaces = false;
   }
+}
+
+function placeAt(memory: number): Place {
+  return {
+    memory,
+    result: new AioReturn(),
+    index: 0,
+    generation: 0,
+    range: 0,
+    offset: 0,
+    position: 0,
+    length: 0,
+    done: 0,
+  };
 }

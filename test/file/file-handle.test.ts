@@ -261,6 +261,37 @@ forEachMethod((ioMethod) => {
     await assert.rejects(file.readMany([...ranges, { position: 0, length: 2 }], { buffer }), RangeError);
   });
 
+  it('reads many into an I/O buffer, where it is: other I/O memory is not taken', async () => {
+    const path = fresh();
+    const content = Buffer.from(Array.from({ length: 120_000 }, (_, at) => (at * 7) % 251));
+    writeFileSync(path, content);
+    await withRig({ ioMethod, ioMemory: '64kB' }, async ({ backend: small }) => {
+      await using file = await small.openFile(path);
+      using buffer = small.allocateIoBuffer(65_536); // all there is: a lease would wait for ever
+      const ranges = [
+        { position: 3, length: 40_000 },
+        { position: 119_990, length: 100 },
+        { position: 0, length: 0 },
+        { position: 200_000, length: 5 },
+        { position: 50_001, length: 7 },
+      ];
+      const found = await file.readMany(ranges, { buffer: buffer.bytes });
+      let at = buffer.bytes.byteOffset;
+      for (const [index, { position, length }] of ranges.entries()) {
+        const part = found[index] as Buffer;
+        assert.deepEqual(part, content.subarray(position, position + length));
+        if (part.length > 0) {
+          assert.equal(part.buffer as ArrayBufferLike, buffer.bytes.buffer);
+          assert.equal(part.byteOffset, at);
+        }
+        at += length;
+      }
+      injection.answer(1000, { times: 3 });
+      const [again] = await file.readMany([{ position: 10, length: 9000 }], { buffer: buffer.bytes });
+      assert.deepEqual(again, content.subarray(10, 9010));
+    });
+  });
+
   it('readMany goes on with reads that stop early, and rejects with what failed', async () => {
     const path = fresh();
     writeFileSync(path, Buffer.alloc(100_000, 7));
@@ -344,11 +375,23 @@ forEachMethod((ioMethod) => {
         const { bytesRead, buffer } = await file.read(Buffer.alloc(length), 0, length, position);
         assert.deepEqual(buffer.subarray(0, bytesRead), content.subarray(position, position + length));
       }
-      const [a, b] = await file.readMany([
-        { position: 5, length: 9000 },
-        { position: 45_000, length: 9000 },
-      ]);
-      assert.deepEqual([a, b], [content.subarray(5, 9005), content.subarray(45_000)]);
+      using memory = backend.allocateIoBuffer(32_768);
+      for (const buffer of [undefined, memory.bytes]) {
+        const [a, b] = await file.readMany(
+          [
+            { position: 5, length: 9000 },
+            { position: 45_000, length: 9000 },
+          ],
+          { buffer },
+        );
+        assert.deepEqual([a, b], [content.subarray(5, 9005), content.subarray(45_000)]);
+      }
+      const aligned = [
+        { position: 8192, length: 8192 },
+        { position: 45_056, length: 8192 },
+      ];
+      const [c, d] = await file.readMany(aligned, { buffer: memory.bytes });
+      assert.deepEqual([c, d], [content.subarray(8192, 16_384), content.subarray(45_056)]);
     },
   );
 
@@ -405,6 +448,25 @@ forEachMethod((ioMethod) => {
           .then((again) => again.read({ signal: AbortSignal.abort() }).finally(() => again.close())),
         { code: 'ABORT_ERR' },
       );
+    });
+
+  if (ioMethod !== 'sync')
+    it('an I/O buffer that was released while many are read into it is given back when they are over', async () => {
+      const path = fresh();
+      writeFileSync(path, TEXT);
+      await using file = await backend.openFile(path);
+      const { ioMemory } = backend.files;
+      const before = ioMemory.unitsInUse;
+      const buffer = backend.allocateIoBuffer(8192);
+      const hold = holdIo(injection, backend, 'workerBeforeReopen');
+      const reading = file.readMany([{ position: 0, length: 26 }], { buffer: buffer.bytes });
+      await hold.arrived();
+      buffer.release();
+      assert.equal(ioMemory.unitsInUse, before + 1);
+      hold.release();
+      assert.equal(String((await reading)[0]), TEXT);
+      assert.equal(ioMemory.unitsInUse, before);
+      await assert.rejects(file.readMany([], { buffer: buffer.bytes }), { code: 'ERR_PGAIO_SETTING' });
     });
 
   it('who forgets a file is told where it was opened', async () => {
