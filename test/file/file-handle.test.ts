@@ -281,7 +281,7 @@ forEachMethod((ioMethod) => {
         const part = found[index] as Buffer;
         assert.deepEqual(part, content.subarray(position, position + length));
         if (part.length > 0) {
-          assert.equal(part.buffer as ArrayBufferLike, buffer.bytes.buffer);
+          assert.equal(part.buffer, buffer.bytes.buffer);
           assert.equal(part.byteOffset, at);
         }
         at += length;
