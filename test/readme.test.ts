@@ -75,6 +75,7 @@ describe('the programs of the README', () => {
 /** What the programs of each page print. */
 const documents: Record<string, readonly (string | RegExp)[]> = {
   'cache.md': ['1 { blocks: 1, resident: 1, pinned: 0 }\n20 "{"\n1\n'],
+  'guide.md': ['838840320\n', '64\n', '1000\n'],
   'files.md': ['100 100 10 10\n', '90 pgaio\n'],
   'observing.md': ['readv true 100\nfile 1 100\nread true\ntrue\n'],
 };

@@ -34,6 +34,7 @@ export class Scope {
   /** Those of them that streams have pinned ahead, in the shared pool and in the private one; kept by the streams. */
   readonly lookAheadPins: [number, number] = [0, 0];
 
+  /** @internal */
   constructor(keeper: ScopeKeeper, parent: Scope | null) {
     this.#keeper = keeper;
     this.parent = parent;

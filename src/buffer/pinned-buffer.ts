@@ -15,6 +15,7 @@ export class PinnedBuffer {
   readonly #scope: Scope;
   #released = false;
 
+  /** @internal */
   constructor(manager: BufferManager, scope: Scope, buffer: number, block: number) {
     this.#manager = manager;
     this.#scope = scope;

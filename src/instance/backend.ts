@@ -52,13 +52,17 @@ import { AttachedMemory, ThreadParts, type LoadedModules } from './thread-parts.
 import { databaseChecksumFailures, type DatabaseChecksumFailures } from './views.js';
 
 export class Backend extends RelationChanger {
+  /** Handles and their I/O themselves: for those who write a layer of their own. */
   override readonly aio: Aio;
+  /** The shared buffer pool, as this thread uses it. */
   readonly buffers: BufferManager;
+  /** @internal */
   readonly files: FileContext;
   /** Writing dirty pages, and synchronizing files. */
   readonly writes: BackendWrites;
   /** The scope that everything belongs to which was given no other. */
   readonly rootScope: Scope;
+  /** @internal */
   override readonly parts: ThreadParts;
   readonly #openFiles: BackendFiles;
   readonly #wal: BackendWal | null;
@@ -72,7 +76,7 @@ export class Backend extends RelationChanger {
   #left = false;
   readonly #onExit = (): void => this.#closeAtExit();
 
-  /** `type`: what the thread that it is for does. */
+  /** @internal See `createInstance` and `attachInstance`. `type`: what the thread that it is for does. */
   constructor(
     handle: InstanceHandle,
     modules: LoadedModules,

@@ -207,6 +207,7 @@ export class Instance {
   readonly #monitors: Monitor[] = [];
   #closing: Promise<void> | null = null;
 
+  /** @internal */
   constructor({ handle, memory, log, wal }: SharedState, backend: Backend, supervisor: Worker) {
     this.handle = handle;
     this.#memory = memory;

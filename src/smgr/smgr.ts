@@ -97,6 +97,7 @@ export class SmgrRelation implements ReadableRelation {
   /** By fork; made on first use. */
   readonly #forks: (ForkSegments | undefined)[] = [];
 
+  /** @internal */
   constructor(
     smgr: StorageManager,
     directory: string,

@@ -33,6 +33,7 @@ export class File {
   readonly #vfd: Vfd;
   #closed = false;
 
+  /** @internal */
   constructor(context: FileContext, vfd: Vfd) {
     this.context = context;
     this.path = vfd.path;
