@@ -336,6 +336,18 @@ export class Aio implements ScopeKeeper {
       this.#returns[index - this.#first] = null;
   }
 
+  /**
+   * Ends an own I/O that waits in a queue, with ECANCELED; what is being carried out goes on, which is all that io_uring
+   * has. To become its executor decides: a worker that comes to it later lets it be.
+   */
+  cancel(index: number, generation: number): void {
+    const io = this.thread.table.handle(index);
+    const word = io.stateWord;
+    if (io.owner !== this.thread.slot || generationOf(word) !== generation) return;
+    if (stateOf(word) !== HandleState.SUBMITTED) return;
+    if (io.tryBecomeExecutor(this.thread.slot, generation)) this.thread.cancel(io);
+  }
+
   // --- reclaiming --------------------------------------------------------------------------------
 
   /** Reclaims every own I/O that is completed; returns how many were. */

@@ -6,7 +6,7 @@
  * Who writes which word, and what orders it:
  *   state           owner and executor, only through `move` and `tryMove` (compare-and-swap); the owner alone
  *                   goes back to IDLE (`recycle`)
- *   executor        whoever runs the I/O: taken by compare-and-swap, tagged with the generation, so that
+ *   executor        whoever runs the I/O, or the owner, who thereby cancels what is only queued: taken by compare-and-swap, tagged with the generation, so that
  *                   nobody runs an I/O that another runs or that is over; reset by the owner at acquire;
  *                   taken from another executor by the supervisor only, after that thread has ended;
  *                   given up by an executor that must leave the I/O to its issuer (see reopened.ts)

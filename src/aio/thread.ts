@@ -2,6 +2,7 @@
  * What one thread needs to take part in I/O, whatever its role: backend, I/O worker or supervisor. Its
  * parts are this thread's windows on the shared memory, so none of it may be sent to another thread.
  */
+import { constants } from 'node:os';
 import { fail } from '../base/assert.js';
 import type { LogSink } from '../base/log.js';
 import type { InstanceHeader } from '../shmem/header.js';
@@ -19,6 +20,8 @@ import { TargetId } from './ids.js';
 import type { InjectionPoints } from './injection-points.js';
 import type { AioResult } from './result.js';
 import { HandleState } from './states.js';
+
+const { ECANCELED } = constants.errno;
 
 export interface AioThreadParts {
   slots: Slots;
@@ -110,6 +113,13 @@ export class AioThread {
   /** As `run`, after the system call. */
   finish(io: IoHandle, raw: number): void {
     io.raw = this.#judge(io, raw);
+    io.move(HandleState.SUBMITTED, HandleState.COMPLETED_IO);
+    this.completeShared(io);
+  }
+
+  /** Ends a SUBMITTED I/O that this thread has become the executor of in order not to carry it out. It is counted nowhere. */
+  cancel(io: IoHandle): void {
+    io.raw = -ECANCELED;
     io.move(HandleState.SUBMITTED, HandleState.COMPLETED_IO);
     this.completeShared(io);
   }

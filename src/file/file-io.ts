@@ -151,7 +151,9 @@ class Task {
 
   #abort(signal: AbortSignal): void {
     this.#aborted = true;
-    this.#reject(new AbortError(signal)); // what is in flight goes on, and keeps its memory until it is over
+    this.#reject(new AbortError(signal));
+    // What is being carried out goes on, and keeps its memory until it is over.
+    if (this.#phase === Phase.FLIGHT) this.#context.aio.cancel(this.#index, this.#generation);
   }
 
   #end(): void {

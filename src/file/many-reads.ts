@@ -118,9 +118,11 @@ export class ManyReads {
     this.#placeBytes = alignment === 1 ? longest : (Math.ceil(longest / alignment) + 1) * alignment;
   }
 
-  /** Starts nothing more; what is in flight goes on. `step` throws this when it is over. */
+  /** Starts nothing more; what somebody has begun goes on. `step` throws this when it is over. */
   stop(error: Error): void {
     this.#error ??= error;
+    const { aio } = this.#context;
+    for (const { index, generation } of this.#flights) aio.cancel(index, generation);
   }
 
   /** Step: until all is read. Throws the first error, when nothing is in flight any more. */

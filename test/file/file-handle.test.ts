@@ -469,6 +469,83 @@ forEachMethod((ioMethod) => {
       await assert.rejects(file.readMany([], { buffer: buffer.bytes }), { code: 'ERR_PGAIO_SETTING' });
     });
 
+  if (ioMethod === 'worker')
+    it('an abort drops what no worker has begun, and its memory is free while the worker is busy', async () => {
+      const one = { ioMethod, ioMinWorkers: 1, ioMaxWorkers: 1, injection: injection.url };
+      await withRig(one, async ({ backend: own, instance }) => {
+        const path = fresh();
+        writeFileSync(path, TEXT);
+        await using file = await own.openFile(path, 'r+');
+        const hold = injection.hold('workerBeforeReopen', { owner: own.number, times: 1 });
+        const begun = file.read(Buffer.alloc(10), 0, 10, 0);
+        await hold.arrived();
+        const { ioMemory } = own.files;
+        const before = ioMemory.unitsInUse;
+        const controller = new AbortController();
+        const { signal } = controller;
+        const ranges = Array.from({ length: 500 }, () => ({ position: 0, length: 26 }));
+        const dropped: Promise<unknown>[] = [
+          file.write(Buffer.from('???'), { position: 0, signal }),
+          file.read(Buffer.alloc(5), { position: 0, signal }),
+          file.readMany(ranges, { signal }),
+        ];
+        const submitted = (): number => own.inFlight().filter(({ state }) => state === 'SUBMITTED').length;
+        await untilTrue(() => submitted() > 10);
+        controller.abort();
+        for (const promise of dropped) await assert.rejects(promise, { name: 'AbortError' });
+        await untilTrue(() => ioMemory.unitsInUse === before);
+        assert.equal(submitted(), 1);
+        hold.release();
+        assert.equal((await begun).bytesRead, 10);
+        assert.equal(readFileSync(path, 'utf8'), TEXT, 'nothing was written');
+        const { reads, failures } = instance.stats().io.find(({ object }) => object === 'file') ?? {};
+        assert.deepEqual([reads, failures], [1, 0], 'it counts as no I/O');
+      });
+    });
+
+  it('aborts at any time: each read is read or aborted, and nothing is left over', async (t) => {
+    const seed = Number(process.env['PGAIO_STRESS_SEED'] ?? Math.floor(Math.random() * 2 ** 31));
+    t.diagnostic(`seed ${seed}`);
+    const random = seededRandom(seed);
+    const path = fresh();
+    const content = Buffer.from(Array.from({ length: 300_000 }, (_, at) => (at * 11) % 251));
+    writeFileSync(path, content);
+    await withRig({ ioMethod, ioMaxConcurrency: 16, ioMemory: '256kB' }, async ({ backend: own }) => {
+      await using file = await own.openFile(path);
+      let aborted = 0;
+      for (let round = 0; round < 150; round++) {
+        const controllers = [new AbortController(), new AbortController(), new AbortController()];
+        const reads = Array.from({ length: 30 }, async () => {
+          const { signal } = random.pick(controllers);
+          const position = random.below(content.length);
+          const length = random.pick([1, 100, 8192, 20_000]);
+          const wanted = content.subarray(position, position + length);
+          if (random.below(4) === 0) {
+            const ranges = Array.from({ length: 20 }, () => ({ position, length }));
+            for (const part of await file.readMany(ranges, { signal })) assert.ok(part.equals(wanted));
+          } else {
+            const { buffer, bytesRead } = await file.read(Buffer.alloc(length), { position, signal });
+            assert.ok(buffer.subarray(0, bytesRead).equals(wanted));
+          }
+        });
+        const settled = Promise.allSettled(reads);
+        for (const controller of controllers) {
+          for (let turns = random.below(4); turns > 0; turns--) await new Promise(setImmediate);
+          if (random.below(3) > 0) controller.abort();
+        }
+        for (const { reason } of (await settled) as { reason?: Error }[]) {
+          if (reason === undefined) continue;
+          assert.equal(reason.name, 'AbortError', reason.stack);
+          aborted++;
+        }
+      }
+      t.diagnostic(`${aborted} of 4500 aborted`);
+      await file.close(); // waits for what the kernel had
+      assert.equal(own.files.ioMemory.unitsInUse, 0);
+      assert.deepEqual(own.inFlight(), []);
+    });
+  });
+
   it('who forgets a file is told where it was opened', async () => {
     await withRig({ ioMethod }, async (own) => {
       const path = fresh();
