@@ -18,6 +18,8 @@ function atLeast(factor: number, over: string, of: readonly string[]): RateTarge
   return { text: `${factor} × ${over}`, of, atLeast: factor, over: [over] };
 }
 
+const MANY = ['io_uring, readMany', 'io_uring, readMany, I/O buffer'];
+
 export const filesRead: Scenario = {
   name: 'files-read',
   about: `cached random 8 KiB reads of a FileHandle, ${DEPTH} in flight`,
@@ -28,17 +30,19 @@ export const filesRead: Scenario = {
     return {
       cases: [
         make.handle('io_uring, readMany', 'readMany', 'io_uring'),
+        make.handle('io_uring, readMany, I/O buffer', 'readMany, I/O buffer', 'io_uring'),
         make.handle('io_uring, readMany, new buffers', 'readMany, new buffers', 'io_uring'),
         make.handle('io_uring, read', 'read', 'io_uring'),
         make.handle('2 workers, readMany', 'readMany', 'worker'),
+        make.handle('2 workers, readMany, I/O buffer', 'readMany, I/O buffer', 'worker'),
         make.handle('2 workers, read', 'read', 'worker'),
         make.fs('FileHandle.read', LIBUV_THREADS),
         make.fs('read', LIBUV_THREADS),
         batched,
       ],
       targets: [
-        atLeast(4, FILE_HANDLE_READ, ['io_uring, readMany']),
-        atLeast(2, FS_READ, ['io_uring, readMany']),
+        atLeast(4, FILE_HANDLE_READ, MANY),
+        atLeast(2, FS_READ, MANY),
         atLeast(1, batched.name, ['io_uring, read']),
       ],
     };
