@@ -11,18 +11,15 @@ import { type ReadStream } from './read-stream.js';
 import { END_OF_STREAM } from './stream-options.js';
 import type { ReadStreamStats } from './stream-stats.js';
 
-/** Over cached blocks the loop would never turn by itself: after this long, timers and sockets get their turn. */
-const YIELD_MILLIS = 4;
-/** The clock is looked at every so many buffers. */
-const CLOCK_STRIDE = 256;
+/** Whether the event loop is due is asked every so many buffers. */
+const TURN_STRIDE = 32;
 
 const DONE: IteratorResult<PinnedBuffer, undefined> = { value: undefined, done: true };
 
 export class BufferStream<D = undefined> implements AsyncIterableIterator<PinnedBuffer, undefined> {
   readonly #stream: ReadStream<D>;
   #current: PinnedBuffer | null = null;
-  #untilClock = CLOCK_STRIDE;
-  #turnStarted = performance.now();
+  #untilTurn = TURN_STRIDE;
   readonly #step = (): number | typeof PENDING => this.#stream.next();
 
   constructor(stream: ReadStream<D>) {
@@ -49,7 +46,7 @@ export class BufferStream<D = undefined> implements AsyncIterableIterator<Pinned
 
   next(): Promise<IteratorResult<PinnedBuffer, undefined>> {
     this.#releaseCurrent();
-    if (--this.#untilClock === 0 && this.#isTurnOver()) return this.#nextAfterTurn();
+    if (--this.#untilTurn === 0 && this.#isTurnOver()) return this.#nextAfterTurn();
     let buffer: number | typeof PENDING;
     try {
       buffer = this.#stream.next();
@@ -61,7 +58,6 @@ export class BufferStream<D = undefined> implements AsyncIterableIterator<Pinned
 
   async #nextSlowly(): Promise<IteratorResult<PinnedBuffer, undefined>> {
     const buffer = await this.#stream.manager.aio.waits.until(this.#step);
-    this.#turnStarted = performance.now();
     return this.#deliver(buffer);
   }
 
@@ -71,8 +67,8 @@ export class BufferStream<D = undefined> implements AsyncIterableIterator<Pinned
   }
 
   #isTurnOver(): boolean {
-    this.#untilClock = CLOCK_STRIDE;
-    return performance.now() - this.#turnStarted > YIELD_MILLIS;
+    this.#untilTurn = TURN_STRIDE;
+    return this.#stream.manager.aio.waits.isTurnOver;
   }
 
   /**

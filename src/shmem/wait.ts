@@ -15,6 +15,7 @@ import { fail } from '../base/assert.js';
 import { hasJoined, joinCondition } from './condition.js';
 import type { InstanceHeader } from './header.js';
 import { OwnLatch } from './latch.js';
+import { LoopTurn } from './loop-turn.js';
 import { SlotLayout, type Slots } from './slots.js';
 
 export const PENDING: unique symbol = Symbol('pending');
@@ -100,6 +101,7 @@ export class Waits {
   readonly #header: InstanceHeader;
   readonly #slot: number;
   readonly #latch: OwnLatch;
+  readonly #turn = new LoopTurn();
   readonly #asyncWaiters: AsyncWaiter[] = [];
   #closed: Error | null = null;
   #loopSleeping = false;
@@ -196,10 +198,26 @@ export class Waits {
     } catch (error) {
       return Promise.reject(error instanceof Error ? error : new Error(String(error)));
     }
-    if (result !== PENDING) return Promise.resolve(result);
+    if (result !== PENDING) return this.resolved(result);
     return new Promise<T>((resolve, reject) => {
       this.#settle(step, resolve as (value: unknown) => void, reject);
     });
+  }
+
+  /** Whether who works without waiting is to let the event loop have its turn. */
+  get isTurnOver(): boolean {
+    return this.#turn.isOver();
+  }
+
+  /** A result that is there already, when the event loop can spare the time. */
+  resolved<T>(result: T): Promise<T> {
+    if (!this.#turn.isOver()) return Promise.resolve(result);
+    return new Promise((resolve) => void setImmediate(resolve, result));
+  }
+
+  #deliver<T>(resolve: (result: T) => void, result: T): void {
+    if (this.#turn.isOver()) setImmediate(resolve, result);
+    else resolve(result);
   }
 
   /** As `until`, for who has a promise already, or needs none. */
@@ -216,7 +234,7 @@ export class Waits {
       return;
     }
     if (result === PENDING) this.#settle(step, resolve as (value: unknown) => void, reject);
-    else resolve(result);
+    else this.#deliver(resolve, result);
   }
 
   /** The step has just returned PENDING. */
@@ -347,7 +365,7 @@ export class Waits {
         this.#header.checkCrashed();
         const result = waiter.step();
         if (result !== PENDING) {
-          waiter.resolve(result);
+          this.#deliver(waiter.resolve, result);
           return true;
         }
       } catch (error) {
