@@ -74,6 +74,28 @@ describe('the package', { skip: compilerMissing() }, () => {
     assert.equal(stdout, 'text/plain; version=0.0.4; charset=utf-8 function\n');
   });
 
+  it('has types that need no package besides, but Node’s', async () => {
+    const text = `
+      import { createInstance, type ReadRange } from 'pgaio';
+      import { prometheusText } from 'pgaio/prometheus';
+      const ranges: ReadRange[] = [{ position: 0, length: 3 }];
+      const instance = await createInstance({ ioMethod: 'auto' });
+      const file = await instance.backend.openFile('program.txt');
+      const [first]: (Buffer | undefined)[] = await file.readMany(ranges);
+      console.log(first?.toString(), prometheusText(instance).length);`;
+    writeFileSync(join(project, 'types.mts'), text);
+    const options = '--noEmit --strict --target es2022 --module nodenext --types node --typeRoots'.split(' ');
+    const tsc = join(root, 'node_modules/typescript/bin/tsc');
+    await run(process.execPath, [tsc, ...options, join(root, 'node_modules/@types'), 'types.mts'], {
+      cwd: project,
+    });
+  });
+
+  it('has the examples, which the documentation speaks of', () => {
+    const examples = readdirSync(join(project, 'node_modules/pgaio/examples'));
+    assert.ok(examples.includes('file-server.js') && examples.every((name) => name.endsWith('.js')));
+  });
+
   it('has the command', async () => {
     const { stdout } = await run(join(project, 'node_modules/.bin/pgaio'), ['--version'], { cwd: project });
     assert.match(stdout, /^\d+\.\d+\.\d+\n$/);

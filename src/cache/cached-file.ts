@@ -11,6 +11,8 @@ import type { BufferManager, ForkReader } from '../buffer/buffer-manager.js';
 import { DescriptorLayout, PIN_MASK, TAG_VALID } from '../buffer/descriptor.js';
 import { DropRelationBuffers } from '../buffer/drop-buffers.js';
 import { ReadFlag } from '../buffer/page-damage.js';
+import { offAbort, onAbort } from '../file/abort-listeners.js';
+import { checkInteger, checkOptions, checkSignal } from '../file/checks.js';
 import { transferArguments, type Position, type TransferOptions } from '../file/file-arguments.js';
 import { FileReadStream } from '../file/file-read-stream.js';
 import type { StreamFile } from '../file/stream-file.js';
@@ -22,6 +24,8 @@ import { Fork } from '../smgr/relation.js';
 import type { FileBlocks } from './file-blocks.js';
 
 const AT = DescriptorLayout.at;
+/** Blocks that are read without a look at whether the event loop is due. */
+const STEP_BLOCKS = 128;
 
 /** What the cached files of a backend share. */
 export interface CacheContext {
@@ -179,7 +183,7 @@ export class CachedFile {
     if (signal?.aborted === true) throw new AbortError(signal);
     const wanted = Math.max(0, Math.min(bytes.length, this.size - position));
     const copied = this.#copyCached(position, bytes, wanted);
-    if (copied === wanted) return Promise.resolve(wanted);
+    if (copied === wanted) return this.#context.buffers.aio.waits.resolved(wanted);
     return this.#copyMissing(position, bytes, copied, wanted, signal);
   }
 
@@ -267,23 +271,24 @@ export class CachedFile {
         perBufferData: null,
       },
     );
-    const step = (): true | Pending => {
-      for (;;) {
+    const step = (): boolean | Pending => {
+      for (let count = 0; count < STEP_BLOCKS; count++) {
         if (signal?.aborted === true) throw new AbortError(signal);
         const buffer = stream.next();
         if (buffer === PENDING) return PENDING;
         if (buffer === END_OF_STREAM) return true;
         take(buffer);
       }
+      return false;
     };
     const { waits } = buffers.aio;
     const abort = (): void => waits.lookAgain();
-    signal?.addEventListener('abort', abort);
+    if (signal !== undefined) onAbort(signal, abort);
     this.#underWay++;
     try {
-      await waits.until(step);
+      while (!(await waits.until(step))); // in between, others have their turn
     } finally {
-      signal?.removeEventListener('abort', abort);
+      if (signal !== undefined) offAbort(signal, abort);
       stream.close();
       if (--this.#underWay === 0) this.#idle?.();
     }
@@ -295,12 +300,14 @@ export class CachedFile {
    * Reads the file, or a part of it, into the pool: PostgreSQL's pg_prewarm. Resolves with how many blocks that were. Of more
    * than the pool has room for, the last ones stay.
    */
-  async prewarm(options: PrewarmOptions = {}): Promise<number> {
+  async prewarm(options?: PrewarmOptions): Promise<number> {
     this.#assertOpen();
-    const { signal, ioConcurrency } = options;
+    const given = checkOptions(options);
+    const { signal, ioConcurrency } = given;
+    checkSignal(signal);
     if (ioConcurrency !== undefined) checkRange('ioConcurrency', ioConcurrency, 0, MAX_IO_CONCURRENCY);
     if (signal?.aborted === true) throw new AbortError(signal);
-    const { first, last } = this.#blocksOf(options);
+    const { first, last } = this.#blocksOf(given);
     const { buffers, scope } = this.#context;
     await this.#scan(first, last, { full: true, ioConcurrency }, signal, (buffer) => {
       buffers.pool.unpin(buffer, scope);
@@ -312,10 +319,14 @@ export class CachedFile {
    * Reads a part of the file into the pool, and keeps it there until it is released, or the backend is closed. Rejects with
    * a ResourceExhaustedError for more than half of the pool: others must find buffers, too.
    */
-  async keep(options: PrewarmOptions = {}): Promise<KeptRange> {
+  async keep(options?: PrewarmOptions): Promise<KeptRange> {
     this.#assertOpen();
-    const { signal, ioConcurrency } = options;
-    const { first, last } = this.#blocksOf(options);
+    const given = checkOptions(options);
+    const { signal, ioConcurrency } = given;
+    checkSignal(signal);
+    if (ioConcurrency !== undefined) checkRange('ioConcurrency', ioConcurrency, 0, MAX_IO_CONCURRENCY);
+    if (signal?.aborted === true) throw new AbortError(signal);
+    const { first, last } = this.#blocksOf(given);
     const { buffers } = this.#context;
     const count = last - first + 1;
     const room = Math.floor(buffers.pool.region.count / 2);
@@ -338,9 +349,9 @@ export class CachedFile {
    * Puts the file, or a part of it, out of the pool. Resolves with how many blocks that were. Waits for reads in flight.
    * Rejects with a BuffersPinnedError when somebody has one of them pinned; none is put out then.
    */
-  async evict(options: ByteRange = {}): Promise<number> {
+  async evict(options?: ByteRange): Promise<number> {
     this.#assertOpen();
-    const { first, last } = this.#blocksOf(options);
+    const { first, last } = this.#blocksOf(checkOptions(options));
     const { buffers } = this.#context;
     const ranges = [{ tag: this.#reader.tag, from: first, to: last + 1 }];
     const drop = new DropRelationBuffers(buffers, ranges, this.path);
@@ -380,15 +391,10 @@ export class CachedFile {
     }
   }
 
-  #blocksOf({ start = 0, end = this.size - 1 }: ByteRange): { first: number; last: number } {
-    for (const [name, value] of [
-      ['start', start],
-      ['end', end],
-    ] as const)
-      if (!Number.isSafeInteger(value) || value < -1)
-        throw new RangeError(`The value of "${name}" is out of range. It must be >= 0. Received ${value}`);
-    const first = Math.floor(Math.max(0, start) / BLOCK_SIZE);
-    const last = Math.floor(Math.min(end, this.size - 1) / BLOCK_SIZE);
+  #blocksOf({ start, end }: ByteRange): { first: number; last: number } {
+    const first = Math.floor(checkInteger('start', start ?? 0) / BLOCK_SIZE);
+    const until = end === undefined ? Infinity : checkInteger('end', end);
+    const last = Math.floor(Math.min(until, this.size - 1) / BLOCK_SIZE);
     return { first, last: Math.max(first - 1, last) };
   }
 

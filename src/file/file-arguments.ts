@@ -1,4 +1,5 @@
 /** The shapes in which Node's `FileHandle` takes its arguments, as one. Throws what Node throws: RangeError, TypeError. */
+import { checkInteger, checkSignal, checkView, invalidType } from './checks.js';
 
 /** Where a read or write goes; null: to where the one before ended. */
 export type Position = number | bigint | null | undefined;
@@ -28,23 +29,15 @@ export function transferArguments<B extends ArrayBufferView>(
   length: number | null | undefined,
   position: Position,
 ): TransferArguments<B> {
-  if (!ArrayBuffer.isView(buffer))
-    throw new TypeError('The "buffer" argument must be an instance of Buffer, TypedArray, or DataView');
+  checkView('buffer', buffer);
   const given: TransferOptions =
     typeof offsetOrOptions === 'object' && offsetOrOptions !== null
       ? offsetOrOptions
       : { offset: offsetOrOptions ?? undefined, length: length ?? undefined, position };
-  const offset = given.offset ?? 0;
-  if (!Number.isSafeInteger(offset) || offset < 0 || offset > buffer.byteLength)
-    throw new RangeError(
-      `The value of "offset" is out of range. It must be >= 0 && <= ${buffer.byteLength}. Received ${offset}`,
-    );
+  const offset = checkInteger('offset', given.offset ?? 0, 0, buffer.byteLength);
   const rest = buffer.byteLength - offset;
-  const bytes = given.length ?? rest;
-  if (!Number.isSafeInteger(bytes) || bytes < 0 || bytes > rest)
-    throw new RangeError(
-      `The value of "length" is out of range. It must be >= 0 && <= ${rest}. Received ${bytes}`,
-    );
+  const bytes = checkInteger('length', given.length ?? rest, 0, rest);
+  checkSignal(given.signal);
   return {
     buffer,
     bytes: new Uint8Array(buffer.buffer, buffer.byteOffset + offset, bytes),
@@ -56,18 +49,15 @@ export function transferArguments<B extends ArrayBufferView>(
 /** As a number; null for the current position, which Node also calls -1. */
 export function positionOf(position: Position): number | null {
   if (position === null || position === undefined) return null;
+  if (typeof position !== 'number' && typeof position !== 'bigint')
+    throw invalidType('position', 'of type number or bigint', position);
   const number = Number(position);
-  if (number === -1) return null;
-  if (!Number.isSafeInteger(number) || number < 0)
-    throw new RangeError(
-      `The value of "position" is out of range. It must be >= 0 && <= ${Number.MAX_SAFE_INTEGER}. Received ${position}`,
-    );
-  return number;
+  return number === -1 ? null : checkInteger('position', number);
 }
 
 export function checkViews(buffers: readonly ArrayBufferView[]): void {
   if (!Array.isArray(buffers) || !buffers.every((buffer) => ArrayBuffer.isView(buffer)))
-    throw new TypeError('The "buffers" argument must be an instance of ArrayBufferView[]');
+    throw invalidType('buffers', 'an instance of ArrayBufferView[]', buffers);
 }
 
 export function bytesOf(view: ArrayBufferView): Uint8Array {

@@ -17,6 +17,7 @@ import {
   type TransferArguments,
   type TransferOptions,
 } from './file-arguments.js';
+import { checkOptions, checkSignal } from './checks.js';
 import type { FileIo, FileOperation } from './file-io.js';
 import type { IoBuffer, IoBuffers } from './io-buffer.js';
 import { FileReadStream } from './file-read-stream.js';
@@ -104,7 +105,7 @@ export class FileHandle {
       const given = ArrayBuffer.isView(bufferOrOptions)
         ? transferArguments(bufferOrOptions, offsetOrOptions, length, position)
         : transferArguments(
-            bufferOrOptions?.buffer ?? Buffer.alloc(DEFAULT_READ_BYTES),
+            checkOptions(bufferOrOptions).buffer ?? Buffer.alloc(DEFAULT_READ_BYTES),
             bufferOrOptions,
             undefined,
             undefined,
@@ -132,10 +133,11 @@ export class FileHandle {
    */
   async readMany(ranges: readonly ReadRange[], options: ReadManyOptions = {}): Promise<Buffer[]> {
     this.#assertOpen('read');
-    const { signal } = options;
+    const { signal, buffer } = checkOptions(options);
+    checkSignal(signal);
     if (signal?.aborted === true) throw new AbortError(signal);
-    const targets = targetsOf(ranges, options.buffer);
-    const pinned = options.buffer === undefined ? null : this.#context.buffers.of(bytesOf(options.buffer));
+    const targets = targetsOf(ranges, buffer);
+    const pinned = buffer === undefined ? null : this.#context.buffers.of(bytesOf(buffer));
     const { context } = this.#context.io;
     const pieceBytes = this.#pieceBytes;
     const reads = new ManyReads(context, {
@@ -148,32 +150,10 @@ export class FileHandle {
     });
     this.#underWay++;
     pinned?.pin();
-    await new Promise<void>((resolve, reject) => {
-      const abort = (): void => {
-        if (signal === undefined) return;
-        const error = new AbortError(signal);
-        reads.stop(error);
-        reject(error);
-      };
-      const settled = (): void => {
-        signal?.removeEventListener('abort', abort);
-        pinned?.unpin();
-        this.#ended();
-      };
-      signal?.addEventListener('abort', abort);
-      context.aio.waits.settle(
-        reads.step,
-        () => {
-          settled();
-          resolve();
-        },
-        (error) => {
-          settled();
-          reject(error instanceof Error ? error : new Error(String(error)));
-        },
-      );
+    return reads.run(signal, () => {
+      pinned?.unpin();
+      this.#ended();
     });
-    return reads.results();
   }
 
   // --- writing -----------------------------------------------------------------------------------

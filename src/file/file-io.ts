@@ -21,6 +21,7 @@ import { PENDING, type Pending } from '../shmem/wait.js';
 import { setFileTarget } from '../vfd/file-target.js';
 import type { FileContext } from '../vfd/file.js';
 import type { Vfd } from '../vfd/vfd.js';
+import { offAbort, onAbort } from './abort-listeners.js';
 
 const { EIO } = constants.errno;
 const NONE = -1;
@@ -136,7 +137,7 @@ class Task {
     if (isWhole && bytes.buffer === context.bytes.buffer && bytes.byteOffset % alignment === 0)
       this.#memory = bytes.byteOffset;
     if (request.operation === 'fsync' || request.operation === 'fdatasync') this.#phase = Phase.HANDLE;
-    if (signal !== undefined) signal.addEventListener('abort', (this.#onAbort = () => this.#abort(signal)));
+    if (signal !== undefined) onAbort(signal, (this.#onAbort = () => this.#abort(signal)));
   }
 
   /** Starts it, if that can be done without waiting. */
@@ -158,7 +159,8 @@ class Task {
 
   #end(): void {
     this.isOver = true;
-    if (this.#onAbort !== null) this.#request.signal?.removeEventListener('abort', this.#onAbort);
+    const { signal } = this.#request;
+    if (signal !== undefined && this.#onAbort !== null) offAbort(signal, this.#onAbort);
     this.#request.ended();
   }
 

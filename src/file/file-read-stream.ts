@@ -1,5 +1,5 @@
 /** A file as a Readable, as `fs.createReadStream` gives it, with look-ahead. */
-import { Readable } from 'node:stream';
+import { Readable, addAbortSignal } from 'node:stream';
 import { LookAhead } from './look-ahead.js';
 import { closeFile, whenClosed, type StreamFile } from './stream-file.js';
 import { checkRange, type FileReadStreamOptions } from './stream-options.js';
@@ -19,6 +19,8 @@ export class FileReadStream extends Readable {
   readonly #start: number | undefined;
   readonly #end: number;
   readonly #autoClose: boolean;
+  /** Before it began: the file is not opened. */
+  readonly #isAborted: boolean;
   #file: StreamFile | null = null;
   #chunks: LookAhead | null = null;
 
@@ -31,13 +33,14 @@ export class FileReadStream extends Readable {
       autoDestroy: autoClose,
       ...(typeof encoding === 'string' && { encoding }),
       ...(emitClose !== undefined && { emitClose }),
-      ...(signal !== undefined && { signal }),
     });
     this.path = path;
     this.#open = open;
     this.#start = start;
     this.#end = end;
     this.#autoClose = autoClose;
+    this.#isAborted = signal?.aborted === true;
+    if (signal !== undefined) addAbortSignal(signal, this); // which may destroy it at once
   }
 
   /** Whether the file is not open yet, or not any more. */
@@ -46,6 +49,10 @@ export class FileReadStream extends Readable {
   }
 
   override _construct(callback: (error?: Error | null) => void): void {
+    if (this.#isAborted) {
+      callback();
+      return;
+    }
     this.#open().then(
       (file) => {
         this.#file = file;

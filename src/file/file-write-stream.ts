@@ -1,5 +1,5 @@
 /** A file as a Writable, as `fs.createWriteStream` gives it. */
-import { Writable } from 'node:stream';
+import { Writable, addAbortSignal } from 'node:stream';
 import { closeFile, whenClosed, type StreamFile } from './stream-file.js';
 import { checkRange, type FileWriteStreamOptions } from './stream-options.js';
 
@@ -21,6 +21,8 @@ export class FileWriteStream extends Writable {
   readonly #open: () => Promise<StreamFile>;
   readonly #flush: boolean;
   readonly #autoClose: boolean;
+  /** Before it began: the file is not opened. */
+  readonly #isAborted: boolean;
   /** Where the next write goes; null: to the current position. */
   #position: number | null;
   #file: StreamFile | null = null;
@@ -34,13 +36,14 @@ export class FileWriteStream extends Writable {
       autoDestroy: autoClose,
       ...(typeof encoding === 'string' && { defaultEncoding: encoding }),
       ...(emitClose !== undefined && { emitClose }),
-      ...(signal !== undefined && { signal }),
     });
     this.path = path;
     this.#open = open;
     this.#flush = flush;
     this.#autoClose = autoClose;
     this.#position = start ?? null;
+    this.#isAborted = signal?.aborted === true;
+    if (signal !== undefined) addAbortSignal(signal, this); // which may destroy it at once
   }
 
   /** Whether the file is not open yet, or not any more. */
@@ -49,6 +52,10 @@ export class FileWriteStream extends Writable {
   }
 
   override _construct(callback: (error?: Error | null) => void): void {
+    if (this.#isAborted) {
+      callback();
+      return;
+    }
     this.#open().then(
       (file) => {
         this.#file = file;

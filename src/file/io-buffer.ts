@@ -4,6 +4,7 @@
  */
 import { ResourceExhaustedError, SettingError } from '../base/errors.js';
 import { IO_MEMORY_UNIT } from '../base/settings.js';
+import { checkInteger } from './checks.js';
 import type { IoMemory } from '../shmem/io-memory.js';
 
 export class IoBuffer {
@@ -64,10 +65,7 @@ export class IoBuffers {
 
   /** Throws a ResourceExhaustedError when so much is not free. */
   allocate(length: number): IoBuffer {
-    if (!Number.isSafeInteger(length) || length < 1)
-      throw new RangeError(
-        `${length} is outside the valid range for a length (1 .. ${this.#memory.capacity})`,
-      );
+    checkInteger('bytes', length, 1);
     const offset = this.#memory.tryLease(length);
     if (offset < 0)
       throw new ResourceExhaustedError(

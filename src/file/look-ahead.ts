@@ -6,7 +6,6 @@
  * Each read has a buffer of its own from the start. What was read ahead therefore keeps no I/O memory while nobody takes
  * it, and a stream whose consumer is slow takes nothing away from others.
  */
-import { setMaxListeners } from 'node:events';
 
 /** The file that streams read. */
 export interface ReadSource {
@@ -59,7 +58,6 @@ export class LookAhead {
     this.#options = options;
     this.#position = options.start;
     this.#length = this.#distance = options.chunkBytes;
-    setMaxListeners(0, this.#abort.signal); // each read in flight is one
   }
 
   /** The next chunk; null behind the last byte. Rejects with the FileError of the read. One call at a time. */

@@ -1,6 +1,6 @@
 /**
  * Many ranges of one file, read with a window of I/Os in flight and one promise for all: no object, closure or promise a
- * read. A step; see shmem/wait.ts.
+ * read. A step, see shmem/wait.ts, which now and then says that there is more to do, so that others have their turn.
  *
  * The window's places are pieces of leased I/O memory, from which the issuer copies; reads into an I/O buffer, which is such
  * memory itself, go where the bytes belong. Each place is used again as soon as its read is over, in whatever order the
@@ -8,13 +8,14 @@
  */
 import { HandleState } from '../aio/states.js';
 import { AioReturn, ResultStatus } from '../aio/result.js';
-import { FileError } from '../base/file-error.js';
+import { AbortError, FileError } from '../base/file-error.js';
 import { assert } from '../base/assert.js';
 import { PENDING, type Pending } from '../shmem/wait.js';
 import { setFileTarget } from '../vfd/file-target.js';
 import type { FileContext } from '../vfd/file.js';
 import type { Vfd } from '../vfd/vfd.js';
-import { positionOf } from './file-arguments.js';
+import { offAbort, onAbort } from './abort-listeners.js';
+import { checkInteger, checkView, invalidType } from './checks.js';
 
 /** Bytes of a file. */
 export interface ReadRange {
@@ -30,11 +31,14 @@ const SLAB_BYTES = 262_144;
  * `into` is too short.
  */
 export function targetsOf(ranges: readonly ReadRange[], into?: ArrayBufferView): Buffer[] {
+  if (!isArray(ranges)) throw invalidType('ranges', 'an instance of Array', ranges);
+  if (into !== undefined) checkView('buffer', into);
   let total = 0;
-  for (const { position, length } of ranges) {
-    if (positionOf(position) === null) throw new RangeError(`${position} is not a position in a file`);
-    if (!Number.isSafeInteger(length) || length < 0) throw new RangeError(`${length} is not a length`);
-    total += length;
+  for (const range of ranges) {
+    if (typeof range !== 'object' || (range as unknown) === null)
+      throw invalidType('range', 'an object with a position and a length', range);
+    checkInteger('position', range.position);
+    total += checkInteger('length', range.length);
   }
   if (into !== undefined && total > into.byteLength)
     throw new RangeError(`the ranges have ${total} bytes together, and the buffer has ${into.byteLength}`);
@@ -50,6 +54,10 @@ export function targetsOf(ranges: readonly ReadRange[], into?: ArrayBufferView):
     return slab.subarray(at - length, at);
   });
 }
+
+/** A step takes about so many reads, or bytes. */
+const STEP_READS = 128;
+const STEP_BYTES = 1_048_576;
 
 export interface ManyReadsRequest {
   readonly vfd: Vfd;
@@ -101,6 +109,8 @@ export class ManyReads {
   #flights: Place[] = [];
   #spare: Place[] = [];
   #hasPlaces = false;
+  /** Of this step. */
+  #readsLeft = 0;
   /** Where the next piece begins. */
   #range = 0;
   #offset = 0;
@@ -118,17 +128,49 @@ export class ManyReads {
     this.#placeBytes = alignment === 1 ? longest : (Math.ceil(longest / alignment) + 1) * alignment;
   }
 
-  /** Starts nothing more; what somebody has begun goes on. `step` throws this when it is over. */
-  stop(error: Error): void {
+  /** Resolves with what was read. `ended`: nothing is in flight any more, of which an abort may have rejected long before. */
+  run(signal: AbortSignal | undefined, ended: () => void): Promise<Buffer[]> {
+    const { waits } = this.#context.aio;
+    return new Promise((resolve, reject) => {
+      const abort = (): void => {
+        const error = new AbortError(signal as AbortSignal);
+        this.#stop(error);
+        reject(error);
+      };
+      const end = (): void => {
+        if (signal !== undefined) offAbort(signal, abort);
+        ended();
+      };
+      const failed = (error: unknown): void => {
+        end();
+        reject(error instanceof Error ? error : new Error(String(error)));
+      };
+      const stepped = (isOver: boolean): void => {
+        if (!isOver) {
+          waits.settle(this.#step, stepped, failed);
+          return;
+        }
+        end();
+        resolve(this.#results());
+      };
+      if (signal !== undefined) onAbort(signal, abort);
+      stepped(false);
+    });
+  }
+
+  /** Starts nothing more; what somebody has begun goes on. The step throws this when it is over. */
+  #stop(error: Error): void {
     this.#error ??= error;
     const { aio } = this.#context;
     for (const { index, generation } of this.#flights) aio.cancel(index, generation);
   }
 
-  /** Step: until all is read. Throws the first error, when nothing is in flight any more. */
-  readonly step = (): true | Pending => {
+  /** Step: true when all is read, false before. Throws the first error, when nothing is in flight any more. */
+  readonly #step = (): boolean | Pending => {
     const { aio } = this.#context;
+    this.#readsLeft = Math.min(STEP_READS, Math.ceil(STEP_BYTES / Math.max(1, this.#placeBytes)));
     for (;;) {
+      if (this.#readsLeft <= 0) return false;
       if (this.#flights.length > 0) {
         aio.reclaimCompleted();
         this.#takeWhatIsOver();
@@ -144,7 +186,7 @@ export class ManyReads {
   };
 
   /** What was read: the targets, cut where the file ended. */
-  results(): Buffer[] {
+  #results(): Buffer[] {
     const { targets } = this.#request;
     return targets.map((target, range) => {
       const got = this.#got[range] as number;
@@ -227,7 +269,7 @@ export class ManyReads {
     } catch (error) {
       if (io.state !== HandleState.HANDED_OUT) throw error;
       aio.release(io);
-      this.stop(error as Error); // the file could not be opened again
+      this.#stop(error as Error); // the file could not be opened again
       return false;
     }
   }
@@ -243,8 +285,12 @@ export class ManyReads {
     aio.enterBatch(scope);
     try {
       for (const place of flights) {
-        if (place.result.status === ResultStatus.UNKNOWN) left.push(place);
-        else if (!this.#goOn(place)) this.#free.push(place);
+        if (place.result.status === ResultStatus.UNKNOWN) {
+          left.push(place);
+          continue;
+        }
+        this.#readsLeft--;
+        if (!this.#goOn(place)) this.#free.push(place);
       }
     } finally {
       aio.exitBatch();
@@ -259,7 +305,7 @@ export class ManyReads {
     if (result.status === ResultStatus.ERROR) {
       const { position, length } = place;
       const { path } = this.#request.vfd;
-      this.stop(new FileError('read', { path, errno: result.errorData, position, length }));
+      this.#stop(new FileError('read', { path, errno: result.errorData, position, length }));
       return false;
     }
     const before = place.position % alignment;
@@ -321,4 +367,9 @@ function placeAt(memory: number): Place {
     length: 0,
     done: 0,
   };
+}
+
+/** `Array.isArray` makes the elements of a readonly array anything. */
+function isArray(value: unknown): boolean {
+  return Array.isArray(value);
 }

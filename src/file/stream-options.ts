@@ -1,5 +1,5 @@
 /** The options of `fs.createReadStream` and `fs.createWriteStream`, checked. Throws what Node throws: RangeError, TypeError. */
-import { checkKind } from '../base/units.js';
+import { checkInteger, checkOptions, checkSignal, outOfRange } from './checks.js';
 
 /** Of the streams in both directions, as `node:fs` has them. */
 export interface FileStreamOptions {
@@ -25,25 +25,18 @@ export interface FileWriteStreamOptions extends FileStreamOptions {
 
 /** Throws for what is no range of bytes. */
 export function checkRange(start: number | undefined, end: number | undefined): void {
-  checkPosition('start', start);
-  if (end === Infinity) return;
-  checkPosition('end', end);
-  if (start !== undefined && end !== undefined && start > end)
-    throw new RangeError(
-      `The value of "start" is out of range. It must be <= "end" (here: ${end}). Received ${start}`,
-    );
-}
-
-function checkPosition(name: string, value: number | undefined): void {
-  if (value === undefined) return;
-  checkKind(`"${name}" of a stream`, value, 'number');
-  if (!Number.isSafeInteger(value) || value < 0)
-    throw new RangeError(
-      `The value of "${name}" is out of range. It must be >= 0 && <= ${Number.MAX_SAFE_INTEGER}. Received ${value}`,
-    );
+  if (start !== undefined) checkInteger('start', start);
+  if (end === undefined || end === Infinity) return;
+  checkInteger('end', end);
+  if (start !== undefined && start > end) throw outOfRange('start', `<= "end" (here: ${end})`, start);
 }
 
 /** `'utf8'` in the place of the options is an encoding. */
-export function optionsOf<O extends FileStreamOptions>(options: O | BufferEncoding | undefined): O {
-  return typeof options === 'string' ? ({ encoding: options } as O) : (options ?? ({} as O));
+export function optionsOf<O extends FileStreamOptions>(
+  options: O | BufferEncoding | null | undefined,
+): Partial<O> {
+  if (typeof options === 'string') return checkOptions({ encoding: options } as O);
+  const given = checkOptions(options);
+  checkSignal(given.signal);
+  return given;
 }

@@ -2,7 +2,7 @@
 import { constants } from 'node:fs';
 import { IoError } from '../base/errors.js';
 import { FileError } from '../base/file-error.js';
-import { checkKind } from '../base/units.js';
+import { checkBoolean, checkInteger, checkOptions, pathOf } from '../file/checks.js';
 import { FileHandle, type FileHandleContext } from '../file/file-handle.js';
 import { FileIo } from '../file/file-io.js';
 import { FileReadStream } from '../file/file-read-stream.js';
@@ -60,12 +60,14 @@ export class BackendFiles {
 
   /** Throws a FileError, as `fs.open` would; an IoError for what is no regular file. `stack`: of what the program called. */
   open(
-    path: string,
-    { flags = 'r', mode = 0o666, direct = false }: OpenFileOptions,
+    path: string | URL,
+    options: OpenFileOptions | null | undefined,
     stack: string | undefined,
   ): FileHandle {
-    checkKind('the path of a file', path, 'string');
-    const vfd = this.#openVfd(path, openFlagsOf(flags) | (direct ? constants.O_DIRECT : 0), mode);
+    const { flags, mode, direct = false } = checkOptions(options);
+    checkBoolean('direct', direct);
+    const wanted = openFlagsOf(flags ?? 'r') | (direct ? constants.O_DIRECT : 0);
+    const vfd = this.#openVfd(pathOf(path), wanted, checkInteger('mode', mode ?? 0o666, 0, 0o7777));
     const handle = new FileHandle(this.#handles, vfd);
     const key = ++this.#lastKey;
     this.#open.set(key, { vfd, where: callerOf(stack) });
@@ -74,16 +76,23 @@ export class BackendFiles {
     return handle;
   }
 
-  readStream(path: string, options: OpenReadStreamOptions, stack: string | undefined): FileReadStream {
-    return new FileReadStream(path, this.#opening(path, { flags: 'r', ...options }, stack), options);
+  readStream(path: string | URL, options: OpenReadStreamOptions, stack: string | undefined): FileReadStream {
+    return new FileReadStream(pathOf(path), this.#opening(path, { flags: 'r', ...options }, stack), options);
   }
 
-  writeStream(path: string, options: OpenWriteStreamOptions, stack: string | undefined): FileWriteStream {
-    return new FileWriteStream(path, this.#opening(path, { flags: 'w', ...options }, stack), options);
+  writeStream(
+    path: string | URL,
+    options: OpenWriteStreamOptions,
+    stack: string | undefined,
+  ): FileWriteStream {
+    return new FileWriteStream(pathOf(path), this.#opening(path, { flags: 'w', ...options }, stack), options);
   }
 
-  #opening(path: string, options: OpenFileOptions, stack: string | undefined): () => Promise<StreamFile> {
-    checkKind('the path of a file', path, 'string');
+  #opening(
+    path: string | URL,
+    options: OpenFileOptions,
+    stack: string | undefined,
+  ): () => Promise<StreamFile> {
     return async () => this.open(path, options, stack).forStreams();
   }
 
@@ -98,9 +107,9 @@ export class BackendFiles {
   }
 
   /** For the shared pool, whose pages are in `memories`. */
-  openBlocks(path: string, direct: boolean, memories: readonly Uint8Array[]): FileBlocks {
-    checkKind('the path of a file', path, 'string');
-    const vfd = this.#openVfd(path, constants.O_RDONLY | (direct ? constants.O_DIRECT : 0), 0);
+  openBlocks(path: string | URL, direct: boolean, memories: readonly Uint8Array[]): FileBlocks {
+    checkBoolean('direct', direct);
+    const vfd = this.#openVfd(pathOf(path), constants.O_RDONLY | (direct ? constants.O_DIRECT : 0), 0);
     try {
       return new FileBlocks(this.#files, vfd, memories);
     } catch (error) {

@@ -29,6 +29,7 @@ import type { FileHandle } from '../file/file-handle.js';
 import type { FileReadStream } from '../file/file-read-stream.js';
 import type { FileWriteStream } from '../file/file-write-stream.js';
 import type { IoBuffer } from '../file/io-buffer.js';
+import { checkOptions } from '../file/checks.js';
 import { optionsOf } from '../file/stream-options.js';
 import { BACKEND_TYPES, type BackendType } from '../stats/io-stats.js';
 import { File, type FileContext } from '../vfd/file.js';
@@ -324,20 +325,20 @@ export class Backend extends RelationChanger {
    * Opens a regular file, as `fs.promises.open` does. Rejects with a FileError, whose `code` is that of Node's error. Close
    * it, or use `await using`: what was forgotten is closed some time, with a warning that says where it was opened.
    */
-  async openFile(path: string, options: OpenFileOptions | string | number = {}): Promise<FileHandle> {
+  async openFile(path: string | URL, options?: OpenFileOptions | string | number): Promise<FileHandle> {
     this.#assertOpen();
-    const given = typeof options === 'object' ? options : { flags: options };
+    const given = typeof options === 'string' || typeof options === 'number' ? { flags: options } : options;
     return this.#openFiles.open(path, given, new Error().stack);
   }
 
   /** As `fs.createReadStream`, with reads in flight ahead of whoever consumes it. */
-  createReadStream(path: string, options?: OpenReadStreamOptions | BufferEncoding): FileReadStream {
+  createReadStream(path: string | URL, options?: OpenReadStreamOptions | BufferEncoding): FileReadStream {
     this.#assertOpen();
     return this.#openFiles.readStream(path, optionsOf(options), new Error().stack);
   }
 
   /** As `fs.createWriteStream`. */
-  createWriteStream(path: string, options?: OpenWriteStreamOptions | BufferEncoding): FileWriteStream {
+  createWriteStream(path: string | URL, options?: OpenWriteStreamOptions | BufferEncoding): FileWriteStream {
     this.#assertOpen();
     return this.#openFiles.writeStream(path, optionsOf(options), new Error().stack);
   }
@@ -346,8 +347,9 @@ export class Backend extends RelationChanger {
    * Opens a regular file to be read through the shared pool, by as many threads as like: what one has read, the others find.
    * A file that was replaced or changed since is another one for the pool.
    */
-  async openCachedFile(path: string, { direct = false }: { direct?: boolean } = {}): Promise<CachedFile> {
+  async openCachedFile(path: string | URL, options?: { direct?: boolean | undefined }): Promise<CachedFile> {
     this.#assertOpen();
+    const { direct = false } = checkOptions(options);
     const blocks = this.#openFiles.openBlocks(path, direct, this.parts.memory.bytes);
     const { settings } = this.parts.memory.handle;
     const context = {

@@ -3,7 +3,6 @@
  * `prom-client`, which cannot be given a histogram that was counted elsewhere, but asks whatever is registered for its
  * values. Names and bounds are the same.
  */
-import type { Registry } from 'prom-client';
 import type { Instance } from '../instance/instance.js';
 import { collect, type Collected, type Counts, type Labels, type Latencies, type Sample } from './collect.js';
 
@@ -19,6 +18,12 @@ const BOUNDS_MICROS: readonly number[] = Array.from({ length: 22 }, (_, at) => 2
 export interface PrometheusOptions {
   /** Added to every sample, for instance to tell instances of one process apart. */
   labels?: Labels;
+}
+
+/** A `Registry` of `prom-client`, whose types nobody needs who takes the text. */
+export interface MetricsRegistry {
+  registerMetric(metric: never): void;
+  removeSingleMetric(name: string): void;
 }
 
 interface Value extends Sample {
@@ -48,7 +53,7 @@ export function prometheusText(instance: Instance, options: PrometheusOptions = 
  * takes them out again. One registry can have one instance; to have several, give each a registry, and merge these.
  */
 export function registerMetrics(
-  registry: Registry,
+  registry: MetricsRegistry,
   instance: Instance,
   options: PrometheusOptions = {},
 ): () => void {
@@ -72,7 +77,7 @@ export function registerMetrics(
     };
     // What is counted is the instance's: `resetStats` resets it, not a registry.
     const metric = { name, help, type, aggregator: 'sum', get, reset: () => undefined };
-    registry.registerMetric(metric as unknown as Parameters<Registry['registerMetric']>[0]);
+    registry.registerMetric(metric as never);
     return name;
   });
   return () => {

@@ -4,6 +4,7 @@ import { spawnSync } from 'node:child_process';
 import { promises as fs, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { constants, tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { pathToFileURL } from 'node:url';
 import { after, before, describe, it } from 'node:test';
 import type { FileHandle } from '../../src/file/file-handle.js';
 import type { Backend } from '../../src/instance/backend.js';
@@ -396,18 +397,67 @@ forEachMethod((ioMethod) => {
   );
 
   it('arguments that make no sense are refused as Node refuses them', async () => {
-    await using file = await backend.openFile(fresh(), 'w+');
+    const path = fresh();
+    await using file = await backend.openFile(path, 'w+');
+    await using theirs = await fs.open(path, 'r+');
     const buffer = Buffer.alloc(10);
-    await assert.rejects(file.read(buffer, 11), RangeError);
-    await assert.rejects(file.read(buffer, 0, 11), RangeError);
-    await assert.rejects(file.read(buffer, 0, 1, -2), RangeError);
-    await assert.rejects(file.read(buffer, 0, 1, 0.5), RangeError);
+    for (const given of [[buffer, 11], [buffer, '0'], [buffer, 0.5], [buffer, 0, 11], [5]]) {
+      const args = given as [Buffer, number, number];
+      const refused = await theirs.read(...args).catch((error: unknown) => error as NodeJS.ErrnoException);
+      assert.ok(refused instanceof Error);
+      await assert.rejects(file.read(...args), { name: refused.name, code: refused.code });
+    }
+    for (const position of [-2, 0.5, 2n ** 63n])
+      await assert.rejects(file.read(buffer, 0, 1, position), { code: 'ERR_OUT_OF_RANGE' });
+    await assert.rejects(file.read(buffer, 0, 1, '0' as never), { code: 'ERR_INVALID_ARG_TYPE' });
+    await assert.rejects(file.read(buffer, 0, '1' as never), { code: 'ERR_INVALID_ARG_TYPE' }); // Node aborts
     await assert.rejects(file.write({} as Buffer), TypeError);
     await assert.rejects(file.readv([{}] as unknown as Buffer[]), TypeError);
+    await assert.rejects(file.read(buffer, { signal: 5 as never }), TypeError);
     await assert.rejects(file.readMany([{ position: -1, length: 1 }]), RangeError);
     await assert.rejects(file.readMany([{ position: 0, length: -1 }]), RangeError);
+    for (const ranges of [5, [null], [{ position: '0', length: 1 }], [{ position: 0, length: '1' }]])
+      await assert.rejects(file.readMany(ranges as never), { code: 'ERR_INVALID_ARG_TYPE' });
+    for (const options of [5, { signal: 5 }, { buffer: 5 }, { buffer: null }])
+      await assert.rejects(file.readMany([{ position: 0, length: 1 }], options as never), {
+        code: 'ERR_INVALID_ARG_TYPE',
+      });
     await assert.rejects(backend.openFile(fresh(), 'rw'), { code: 'ERR_PGAIO_SETTING' });
     await assert.rejects(backend.openFile(home), { code: 'ERR_PGAIO_NOT_A_FILE' });
+    await assert.rejects(backend.openFile('a\0b'), { code: 'ERR_INVALID_ARG_VALUE' });
+    await assert.rejects(backend.openFile(5 as never), { code: 'ERR_INVALID_ARG_TYPE' });
+    await assert.rejects(backend.openFile(path, { direct: 'yes' as never }), {
+      code: 'ERR_INVALID_ARG_TYPE',
+    });
+    await (await backend.openFile(pathToFileURL(path))).close();
+  });
+
+  it('lets the event loop have its turn, however fast the reads are', async () => {
+    const path = fresh();
+    writeFileSync(path, Buffer.alloc(65_536));
+    await using file = await backend.openFile(path);
+    await using cached = await backend.openCachedFile(path);
+    const buffer = Buffer.alloc(10);
+    const ranges = Array.from({ length: 500 }, () => ({ position: 0, length: 10 }));
+    const ways: Record<string, () => Promise<unknown>> = {
+      read: () => file.read(buffer, 0, 10, 0),
+      readMany: () => file.readMany(ranges),
+      cached: () => cached.read(buffer, 0, 10, 0),
+      prewarm: () => cached.prewarm(),
+    };
+    for (const [name, way] of Object.entries(ways)) {
+      let turned = false;
+      setImmediate(() => setImmediate(() => (turned = true)));
+      for (let calls = 0; !turned; calls++) {
+        assert.ok(calls < 1_000_000, `${name} keeps the loop to itself`);
+        await way();
+      }
+    }
+    let turned = false;
+    setImmediate(() => setImmediate(() => (turned = true)));
+    const many = await file.readMany(Array.from({ length: 40_000 }, () => ({ position: 0, length: 10 })));
+    assert.ok(turned, 'one call that takes long does so in parts');
+    assert.equal(many.length, 40_000);
   });
 
   if (ioMethod !== 'sync')

@@ -148,6 +148,26 @@ const scenarios: Record<string, (streams: Streams, path: string) => Promise<unkn
     await finished(stream).catch(() => undefined);
     return [stream.errored?.name, (stream.errored as NodeJS.ErrnoException).code];
   },
+  'may be aborted before it begins': async (streams, path) => {
+    writeFileSync(path, TEXT);
+    const options = { signal: AbortSignal.abort() };
+    return [
+      await eventsOf(streams.createReadStream(path, options)),
+      await eventsOf(streams.createWriteStream(path, { ...options, flags: 'r+' })),
+      readFileSync(path, 'utf8'),
+    ];
+  },
+  'refuses what is no signal and no position': (streams, path) => {
+    const codes: unknown[] = [];
+    for (const options of [{ signal: 5 }, { start: '1' }, { start: 0.5 }, { end: -1 }]) {
+      try {
+        streams.createReadStream(path, options).destroy();
+      } catch (error) {
+        codes.push((error as Error).name, (error as NodeJS.ErrnoException).code);
+      }
+    }
+    return Promise.resolve(codes);
+  },
   pauses: async (streams, path) => {
     writeFileSync(path, TEXT);
     const stream = streams.createReadStream(path, { highWaterMark: 5 });

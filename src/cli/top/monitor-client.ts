@@ -1,15 +1,17 @@
 /** The other end of a monitor's socket. */
+import { statSync } from 'node:fs';
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
 import { createInterface, type Interface } from 'node:readline';
 import { PgaioError } from '../../base/errors.js';
 import { SNAPSHOT_VERSION, type Snapshot } from '../../instance/snapshot.js';
 
+const NO_SOCKET = 'That is not a socket.';
 const HINTS: Readonly<Record<string, string>> = {
   ENOENT: 'The program opens it with instance.openMonitor(path), and removes it when it ends.',
   ECONNREFUSED: 'The program that opened it has ended without removing it.',
   EACCES: 'Only the user that runs the program may connect, and root.',
-  ENOTSOCK: 'That is not a socket.',
+  ENOTSOCK: NO_SOCKET,
 };
 
 export class MonitorClient {
@@ -52,7 +54,9 @@ export class MonitorClient {
 }
 
 function unreachable(path: string, { code = '', message }: NodeJS.ErrnoException): PgaioError {
-  const hint = HINTS[code];
+  // Linux refuses a connection to a file that is no socket with the same errno as to one that nobody listens to.
+  const isFile = code === 'ECONNREFUSED' && statSync(path, { throwIfNoEntry: false })?.isSocket() === false;
+  const hint = isFile ? NO_SOCKET : HINTS[code];
   return new PgaioError('ERR_PGAIO_MONITOR', `no monitor can be reached at "${path}": ${message}`, {
     ...(hint !== undefined && { hint }),
   });
