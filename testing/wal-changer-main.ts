@@ -2,7 +2,6 @@
  * A program that changes pages until it is killed: each change adds to counters on two pages that it belongs to, and all
  * that was acknowledged is printed. Pages are evicted all the time, and checkpoints are taken.
  */
-import { writeSync } from 'node:fs';
 import type { Backend } from '../src/instance/backend.js';
 import { attachInstance, createInstance } from '../src/instance/instance.js';
 import {
@@ -16,6 +15,7 @@ import {
   type LaneCount,
 } from './page-counters.js';
 import { seededRandom } from './random.js';
+import { say } from './say.js';
 import type { CommitterOptions } from './wal-committer-main.js';
 
 const options = JSON.parse(process.argv[2] ?? '') as CommitterOptions;
@@ -48,7 +48,7 @@ counts.forEach(({ last }, lane) => {
   countFrom(lane, last);
 });
 await instance.backend.wal.flush();
-writeSync(1, 'ready\n');
+say('ready');
 
 async function changeFor(backend: Backend, lane: number): Promise<void> {
   const relation = backend.openRelation(dataDirectory, RELATION);
@@ -63,7 +63,7 @@ async function changeFor(backend: Backend, lane: number): Promise<void> {
     for (const page of pages) page.release();
     if (random.chance(0.3)) {
       await backend.wal.flush(lsn);
-      writeSync(1, `${lane} ${number}\n`);
+      say(`${lane} ${number}`);
     }
     if (random.chance(0.02)) await backend.wal.checkpoint();
     if (random.chance(0.02)) await backend.writes.flushRelation(relation);

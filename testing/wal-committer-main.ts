@@ -2,11 +2,11 @@
  * A program that commits until it is killed: messages whose contents follow from their names. It prints a line for each
  * that was acknowledged, and now and then takes a checkpoint, or appends what it does not wait for.
  */
-import { writeSync } from 'node:fs';
 import type { IoMethodName, WalSyncMethod } from '../src/base/settings.js';
 import type { BackendWal } from '../src/instance/backend-wal.js';
 import { attachInstance, createInstance } from '../src/instance/instance.js';
 import { seededRandom } from './random.js';
+import { say } from './say.js';
 import { messageOf } from './wal-messages.js';
 
 export interface CommitterOptions {
@@ -39,7 +39,7 @@ async function commitFor(wal: BackendWal, lane: number): Promise<void> {
       continue;
     }
     await wal.commit(prefix, payload);
-    writeSync(1, `${prefix}\n`);
+    say(prefix);
     if (random.chance(0.03)) await wal.checkpoint();
   }
 }
