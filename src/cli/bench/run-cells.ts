@@ -96,22 +96,24 @@ export class CellRunner {
     const buffers = Array.from({ length: depth }, () => instance.backend.allocateIoBuffer(size));
     const positions = new Positions(cell, this.#options.file.bytes);
     const millis = this.#options.seconds * 1000;
-    const until = performance.now() + (1 + WARM_UP_SHARE) * millis;
-    const from = until - millis;
+    // Of what is cold, each place is read once: a warm-up might leave none.
+    const from = performance.now() + (cell.access === 'cold' ? 0 : WARM_UP_SHARE * millis);
     let cpu: NodeJS.CpuUsage | null = null;
-    let started = from;
+    let started = Infinity;
+    let until = Infinity;
     let ops = 0;
     const worker = async ({ bytes }: IoBuffer): Promise<void> => {
       for (let begun = performance.now(); begun < until && !this.#options.signal.aborted;) {
         const position = positions.next();
         if (position < 0) return;
+        if (cpu === null && begun >= from) {
+          cpu = process.cpuUsage();
+          started = begun;
+          until = begun + millis; // from here, whenever that is: something is always measured
+        }
         await doOne(handle, cell, bytes, position);
         const ended = performance.now();
-        if (begun >= from) {
-          if (cpu === null) {
-            cpu = process.cpuUsage();
-            started = begun;
-          }
+        if (begun >= started) {
           if (ops < SAMPLES_MAX) this.#samples[ops] = (ended - begun) * 1000;
           ops++;
         }
