@@ -282,7 +282,7 @@ export class CachedFile {
       return false;
     };
     const { waits } = buffers.aio;
-    const abort = (): void => waits.lookAgain();
+    const abort = (): void => waits.lookAgain(true);
     if (signal !== undefined) onAbort(signal, abort);
     this.#underWay++;
     try {

@@ -9,11 +9,13 @@
  */
 import { createHash } from 'node:crypto';
 import { fstatSync, type BigIntStats } from 'node:fs';
+import { constants } from 'node:os';
 import type { AioCallback, AioTarget } from '../aio/callback.js';
 import type { IoHandle } from '../aio/handle.js';
 import { CallbackId, TargetId } from '../aio/ids.js';
 import { ResultStatus, type AioReturn } from '../aio/result.js';
 import { IoError, ReadFailedError, ShortReadError } from '../base/errors.js';
+import { FileError } from '../base/file-error.js';
 import { BLOCK_SIZE } from '../base/settings.js';
 import { FileAdvice, loadAddon } from '../native/addon.js';
 import { DATA_DIRECTORIES_MAX } from '../smgr/data-directories.js';
@@ -26,6 +28,8 @@ import type { FileContext } from '../vfd/file.js';
 import type { ReopenCache } from '../vfd/reopen.js';
 import type { Vfd } from '../vfd/vfd.js';
 
+/** A tag has 32 bits for a block's number, of which the last is none. */
+const MAX_BYTES = 0xffff_fffe * BLOCK_SIZE;
 /** In the place of a data directory's number. */
 const FILES_DIRECTORY = DATA_DIRECTORIES_MAX;
 
@@ -58,6 +62,7 @@ export class FileBlocks implements ReadableRelation {
     this.#memories = memories;
     this.#opened = this.#stat();
     this.size = Number(this.#opened.size);
+    if (this.size > MAX_BYTES) throw new FileError('open', { path: vfd.path, errno: constants.errno.EFBIG });
     const digest = digestOf(this.#opened);
     this.identity = digest.toString('hex', 0, 12);
     this.locator = locatorOf(digest);

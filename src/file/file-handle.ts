@@ -17,20 +17,18 @@ import {
   type TransferArguments,
   type TransferOptions,
 } from './file-arguments.js';
-import { checkOptions, checkSignal } from './checks.js';
-import type { FileIo, FileOperation } from './file-io.js';
-import type { IoBuffer, IoBuffers } from './io-buffer.js';
+import { checkInteger, checkOptions, checkSignal } from './checks.js';
+import type { FileIo } from './file-io.js';
+import { FileTransfers } from './file-transfers.js';
+import type { IoBuffers } from './io-buffer.js';
 import { FileReadStream } from './file-read-stream.js';
 import { FileWriteStream } from './file-write-stream.js';
-import { targetsOf, ManyReads, type ReadRange } from './many-reads.js';
+import { positionsOf, targetsOf, ManyReads, type ReadRange } from './many-reads.js';
 import type { StreamFile } from './stream-file.js';
 import { optionsOf, type FileReadStreamOptions, type FileWriteStreamOptions } from './stream-options.js';
 import { webReadable, webWritable, type WebReadOptions, type WebWriteOptions } from './web-streams.js';
 
 const { EBADF, EIO } = constants.errno;
-/** Larger transfers are cut into pieces, several of which are in flight. */
-const PIECE_BYTES = 262_144;
-const PIECES_IN_FLIGHT = 8;
 /** As Node's: what `read()` without a buffer makes. */
 const DEFAULT_READ_BYTES = 16_384;
 /** Small ranges in flight at most. */
@@ -55,25 +53,17 @@ export class FileHandle {
   readonly path: string;
   readonly #context: FileHandleContext;
   readonly #vfd: Vfd;
-  readonly #alignment: number;
-  /** Where what has no position begins. */
-  #current = 0;
-  /** What has no position waits for what had none before. */
-  #cursor: Promise<unknown> = Promise.resolve();
-  #underWay = 0;
-  #idle: (() => void) | null = null;
+  readonly #transfers: FileTransfers;
   #closing: Promise<void> | null = null;
   #syncFailure: FileError | null = null;
-  readonly #ended = (): void => {
-    if (--this.#underWay === 0) this.#idle?.();
-  };
 
   /** @internal See `Backend.openFile`. */
   constructor(context: FileHandleContext, vfd: Vfd) {
     this.#context = context;
     this.#vfd = vfd;
     this.path = vfd.path;
-    this.#alignment = vfd.direct ? context.directAlignment(vfd.path) : 1;
+    const alignment = vfd.direct ? context.directAlignment(vfd.path) : 1;
+    this.#transfers = new FileTransfers(context.io, context.buffers, vfd, alignment);
   }
 
   // --- reading -----------------------------------------------------------------------------------
@@ -139,20 +129,20 @@ export class FileHandle {
     const targets = targetsOf(ranges, buffer);
     const pinned = buffer === undefined ? null : this.#context.buffers.of(bytesOf(buffer));
     const { context } = this.#context.io;
-    const pieceBytes = this.#pieceBytes;
+    const { underWay, alignment, pieceBytes } = this.#transfers;
     const reads = new ManyReads(context, {
       vfd: this.#vfd,
-      ranges,
+      positions: positionsOf(ranges),
       targets,
-      alignment: this.#alignment,
+      alignment,
       pieceBytes,
       depth: MANY_READS_DEPTH,
     });
-    this.#underWay++;
     pinned?.pin();
-    return reads.run(signal, () => {
-      pinned?.unpin();
-      this.#ended();
+    underWay.begin();
+    return reads.run(signal, (isOver) => {
+      if (isOver) pinned?.unpin();
+      underWay.end();
     });
   }
 
@@ -241,13 +231,13 @@ export class FileHandle {
   /** @internal What streams do with the file. */
   forStreams(): StreamFile {
     return {
-      position: () => this.#current,
+      position: () => this.#transfers.current,
       advance: (bytes) => {
-        this.#current += bytes;
+        this.#transfers.current += bytes;
       },
       size: () => this.#call('fstat', (fd) => fstatSync(fd).size),
       read: (position, bytes, signal) =>
-        this.#transfer('read', { buffer: bytes, bytes, position, signal }, (count) => count),
+        rejecting(() => this.#transfer('read', { buffer: bytes, bytes, position, signal }, (count) => count)),
       write: (buffers, position) => this.#vector('write', buffers, position),
       sync: () => this.sync(),
       close: () => this.close(),
@@ -269,11 +259,11 @@ export class FileHandle {
     return this.#sync('fdatasync');
   }
 
-  async #sync(operation: FileOperation): Promise<void> {
+  async #sync(operation: 'fsync' | 'fdatasync'): Promise<void> {
     this.#assertOpen('fsync');
     if (this.#syncFailure !== null) throw this.#syncFailure;
     try {
-      await this.#run(operation, 0, new Uint8Array(0), undefined, () => undefined);
+      await this.#transfers.sync(operation);
     } catch (error) {
       if (error instanceof FileError) this.#syncFailure = error;
       throw error;
@@ -282,7 +272,8 @@ export class FileHandle {
 
   /** Makes the file so long: cuts it, or adds zeroes. */
   async truncate(length = 0): Promise<void> {
-    this.#call('ftruncate', (fd) => ftruncateSync(fd, length));
+    const bytes = Math.max(0, checkInteger('len', length, Number.MIN_SAFE_INTEGER));
+    this.#call('ftruncate', (fd) => ftruncateSync(fd, bytes));
   }
 
   stat(options?: StatOptions & { bigint?: false | undefined }): Promise<Stats>;
@@ -309,7 +300,7 @@ export class FileHandle {
   }
 
   async #close(): Promise<void> {
-    if (this.#underWay > 0) await new Promise<void>((resolve) => (this.#idle = resolve));
+    await this.#transfers.underWay.whenOver();
     this.#context.closed(this);
     this.#context.io.context.vfds.close(this.#vfd);
   }
@@ -328,9 +319,13 @@ export class FileHandle {
 
   // --- moving bytes ------------------------------------------------------------------------------
 
-  get #pieceBytes(): number {
-    const { capacity } = this.#context.io.context.ioMemory;
-    return Math.max(8192, Math.min(PIECE_BYTES, 2 ** Math.floor(Math.log2(capacity / 4))));
+  #transfer<T>(
+    operation: 'read' | 'write',
+    given: TransferArguments<ArrayBufferView>,
+    result: (bytes: number) => T,
+  ): Promise<T> {
+    this.#assertOpen(operation);
+    return this.#transfers.transfer(operation, given, result);
   }
 
   async #vector(
@@ -338,106 +333,8 @@ export class FileHandle {
     buffers: readonly NodeJS.ArrayBufferView[],
     position: number | null,
   ): Promise<number> {
-    const total = buffers.reduce((sum, { byteLength }) => sum + byteLength, 0);
-    const [only] = buffers;
-    const isOne = buffers.length === 1 && only !== undefined;
-    const whole = isOne ? bytesOf(only) : Buffer.allocUnsafeSlow(total);
-    if (operation === 'write' && !isOne) gather(whole, buffers);
-    const given = { buffer: whole, bytes: whole, position, signal: undefined };
-    const moved = await this.#transfer(operation, given, (bytes) => bytes);
-    if (operation === 'read' && !isOne) scatter(whole.subarray(0, moved), buffers);
-    return moved;
-  }
-
-  #transfer<T>(
-    operation: 'read' | 'write',
-    { bytes, position, signal }: TransferArguments<ArrayBufferView>,
-    result: (bytes: number) => T,
-  ): Promise<T> {
-    if (this.#closing !== null)
-      return Promise.reject(new FileError(operation, { path: this.path, errno: EBADF }));
-    if (position !== null) return this.#moveAll(operation, position, bytes, signal, result);
-    const moving = this.#cursor.then(async () => {
-      const moved = await this.#moveAll(operation, this.#current, bytes, signal, (count) => count);
-      this.#current += moved;
-      return result(moved);
-    });
-    this.#cursor = moving.catch(() => undefined);
-    return moving;
-  }
-
-  #moveAll<T>(
-    operation: 'read' | 'write',
-    position: number,
-    bytes: Uint8Array,
-    signal: AbortSignal | undefined,
-    result: (bytes: number) => T,
-  ): Promise<T> {
-    const pinned = this.#context.buffers.of(bytes);
-    if (bytes.length === 0) return Promise.resolve(result(0));
-    const piece = this.#pieceBytes;
-    // Memory of an I/O buffer needs no other.
-    if (bytes.length <= piece || (pinned !== null && this.#alignment === 1))
-      return this.#run(operation, position, bytes, signal, result, pinned);
-    return this.#inPieces(operation, position, bytes, signal, pinned).then(result);
-  }
-
-  async #inPieces(
-    operation: 'read' | 'write',
-    position: number,
-    bytes: Uint8Array,
-    signal: AbortSignal | undefined,
-    pinned: IoBuffer | null,
-  ): Promise<number> {
-    const piece = this.#pieceBytes;
-    const inFlight: Promise<number>[] = [];
-    const atOnce = this.#vfd.appends ? 1 : PIECES_IN_FLIGHT;
-    let moved = 0;
-    let isOver = false;
-    let at = 0;
-    const take = async (): Promise<void> => {
-      const count = await (inFlight.shift() as Promise<number>);
-      if (!isOver) moved += count;
-      if (count < piece) isOver = true; // what is read behind the end is nothing
-    };
-    try {
-      while (at < bytes.length && !isOver) {
-        const part = bytes.subarray(at, at + piece);
-        const moving = this.#run(operation, position + at, part, signal, (count) => count, pinned);
-        moving.catch(() => undefined); // it is awaited later
-        inFlight.push(moving);
-        at += piece;
-        if (inFlight.length >= atOnce) await take();
-      }
-      while (inFlight.length > 0) await take();
-    } finally {
-      await Promise.allSettled(inFlight);
-    }
-    return moved;
-  }
-
-  #run<T>(
-    operation: FileOperation,
-    position: number,
-    bytes: Uint8Array,
-    signal: AbortSignal | undefined,
-    result: (bytes: number) => T,
-    pinned: IoBuffer | null = null,
-  ): Promise<T> {
-    this.#underWay++;
-    pinned?.pin();
-    const ended =
-      pinned === null
-        ? this.#ended
-        : () => {
-            pinned.unpin();
-            this.#ended();
-          };
-    const alignment = this.#alignment;
-    return this.#context.io.run(
-      { operation, vfd: this.#vfd, position, bytes, alignment, signal, ended },
-      result,
-    );
+    this.#assertOpen(operation);
+    return this.#transfers.vector(operation, buffers, position);
   }
 }
 
@@ -447,22 +344,5 @@ function rejecting<T>(body: () => Promise<T>): Promise<T> {
     return body();
   } catch (error) {
     return Promise.reject(error instanceof Error ? error : new Error(String(error)));
-  }
-}
-
-function gather(whole: Uint8Array, buffers: readonly NodeJS.ArrayBufferView[]): void {
-  let at = 0;
-  for (const buffer of buffers) {
-    whole.set(bytesOf(buffer), at);
-    at += buffer.byteLength;
-  }
-}
-
-function scatter(whole: Uint8Array, buffers: readonly NodeJS.ArrayBufferView[]): void {
-  let at = 0;
-  for (const buffer of buffers) {
-    const part = whole.subarray(at, at + buffer.byteLength);
-    bytesOf(buffer).set(part);
-    at += part.length;
   }
 }

@@ -22,6 +22,7 @@ import { setFileTarget } from '../vfd/file-target.js';
 import type { FileContext } from '../vfd/file.js';
 import type { Vfd } from '../vfd/vfd.js';
 import { offAbort, onAbort } from './abort-listeners.js';
+import { descriptorOf } from './descriptors.js';
 
 const { EIO } = constants.errno;
 const NONE = -1;
@@ -42,8 +43,11 @@ export interface FileRequest {
   /** Of positions, lengths and memory; 1 unless the file is read past the page cache. */
   readonly alignment: number;
   readonly signal?: AbortSignal | undefined;
-  /** The I/O is over, also that of a request whose promise an abort has rejected before. */
-  readonly ended: () => void;
+  /**
+   * The request is over, also one whose promise an abort has rejected before. False: of a crashed instance, where the kernel may
+   * still be at its memory.
+   */
+  readonly ended: (isOver: boolean) => void;
 }
 
 export class FileIo {
@@ -60,7 +64,7 @@ export class FileIo {
   run<T>(request: FileRequest, result: (bytes: number) => T): Promise<T> {
     return new Promise<T>((resolve, reject) => {
       if (request.signal?.aborted === true) {
-        request.ended();
+        request.ended(true);
         reject(new AbortError(request.signal));
         return;
       }
@@ -161,7 +165,7 @@ class Task {
     this.isOver = true;
     const { signal } = this.#request;
     if (signal !== undefined && this.#onAbort !== null) offAbort(signal, this.#onAbort);
-    this.#request.ended();
+    this.#request.ended(this.#phase !== Phase.FLIGHT);
   }
 
   #step(mayWait: boolean): number | Pending {
@@ -200,8 +204,11 @@ class Task {
     ({ index: this.#index, generation: this.#generation } = io);
     try {
       this.#fill(io);
-    } finally {
-      if (aio.isHandedOut(io)) aio.release(io); // the file could not be opened again
+    } catch (error) {
+      if (aio.isHandedOut(io))
+        aio.release(io); // the file could not be opened again
+      else this.#phase = Phase.FLIGHT; // it was started: the instance has crashed
+      throw error;
     }
     this.#phase = Phase.FLIGHT;
     return true;
@@ -212,7 +219,7 @@ class Task {
     const { operation, vfd } = this.#request;
     const position = this.#start + this.#done;
     const length = this.#span - this.#done;
-    const fd = vfds.useOrThrow(vfd);
+    const fd = descriptorOf(vfds, vfd);
     if (operation === 'read' || operation === 'write') {
       io.setMemory(memory);
       io.appendIov(this.#memory + this.#done, length);

@@ -33,13 +33,17 @@ export class IoBuffer {
     this.release();
   }
 
-  /** @internal I/O begins on it. Throws when it was given back. */
+  /** @internal What is asked for now may still take long. */
   pin(): void {
-    if (this.#isReleased) throw new SettingError('this I/O buffer was released');
     this.#pins++;
   }
 
-  /** @internal I/O on it is over. */
+  /** @internal Whether what comes now comes too late. */
+  get isReleased(): boolean {
+    return this.#isReleased;
+  }
+
+  /** @internal That is over. */
   unpin(): void {
     this.#pins--;
     if (this.#pins === 0 && this.#isReleased) this.#giveBack();
@@ -66,10 +70,12 @@ export class IoBuffers {
   /** Throws a ResourceExhaustedError when so much is not free. */
   allocate(length: number): IoBuffer {
     checkInteger('bytes', length, 1);
-    const offset = this.#memory.tryLease(length);
+    const { capacity, reserved } = this.#memory;
+    const offset = this.#memory.tryLeaseLong(length);
     if (offset < 0)
       throw new ResourceExhaustedError(
-        `${length} bytes of I/O memory were asked for, and are not free together (${this.#memory.capacity} in all)`,
+        `${length} bytes of I/O memory were asked for, and are not free together ` +
+          `(${capacity} in all, of which I/O buffers may take ${capacity - reserved})`,
         {
           hint: 'Release I/O buffers that are no longer used, or create the instance with a larger ioMemory.',
         },
@@ -85,10 +91,13 @@ export class IoBuffers {
 
   /** The buffer that a view is of; null: it is memory of the thread's own. Throws when it is memory that was given back. */
   of(view: Uint8Array): IoBuffer | null {
-    if (view.buffer !== this.#bytes.buffer) return null;
+    if (view.buffer !== this.#bytes.buffer || view.length === 0) return null;
     const buffer = this.#byUnit.get(view.byteOffset - (view.byteOffset % IO_MEMORY_UNIT));
-    if (buffer === undefined)
+    if (buffer === undefined || buffer.isReleased)
       throw new SettingError('this memory belongs to no I/O buffer, or one that was released');
+    const { byteOffset, byteLength } = buffer.bytes;
+    if (view.byteOffset + view.length > byteOffset + byteLength)
+      throw new SettingError('this memory reaches beyond the end of its I/O buffer');
     return buffer;
   }
 }

@@ -6,16 +6,16 @@
  * memory itself, go where the bytes belong. Each place is used again as soon as its read is over, in whatever order the
  * reads end; the step waits for the oldest, and then takes all that are over.
  */
-import { HandleState } from '../aio/states.js';
+import type { IoHandle } from '../aio/handle.js';
 import { AioReturn, ResultStatus } from '../aio/result.js';
 import { AbortError, FileError } from '../base/file-error.js';
-import { assert } from '../base/assert.js';
 import { PENDING, type Pending } from '../shmem/wait.js';
 import { setFileTarget } from '../vfd/file-target.js';
 import type { FileContext } from '../vfd/file.js';
 import type { Vfd } from '../vfd/vfd.js';
 import { offAbort, onAbort } from './abort-listeners.js';
 import { checkInteger, checkView, invalidType } from './checks.js';
+import { descriptorOf } from './descriptors.js';
 
 /** Bytes of a file. */
 export interface ReadRange {
@@ -25,6 +25,11 @@ export interface ReadRange {
 
 /** Buffers of their own are cut from pieces that malloc uses again: new memory costs as much as reading from the cache. */
 const SLAB_BYTES = 262_144;
+
+/** Positions, as they are now: the caller may change its objects while they are read. */
+export function positionsOf(ranges: readonly ReadRange[]): Float64Array {
+  return Float64Array.from(ranges, ({ position }) => position);
+}
 
 /**
  * A buffer for each range: cut from `into`, one behind the other, or new. Throws a RangeError for what is no range, and when
@@ -61,9 +66,10 @@ const STEP_BYTES = 1_048_576;
 
 export interface ManyReadsRequest {
   readonly vfd: Vfd;
-  readonly ranges: readonly ReadRange[];
-  /** Where the bytes of each range go. */
-  readonly targets: Buffer[];
+  /** Of each range, in the file. */
+  readonly positions: Float64Array;
+  /** Where the bytes of each range go, and how many they are. */
+  readonly targets: readonly Buffer[];
   /** Of positions, lengths and memory; 1 unless the file is read past the page cache. */
   readonly alignment: number;
   /** Bytes an I/O at most; a multiple of the alignment. */
@@ -73,9 +79,9 @@ export interface ManyReadsRequest {
 }
 
 /** Whether the reads can go into the targets themselves: those are I/O memory, and nothing has to be read around them. */
-function areInPlace({ ranges, targets, alignment }: ManyReadsRequest, memory: Uint8Array): boolean {
-  return targets.every(({ buffer, byteOffset }, index) => {
-    const { position, length } = ranges[index] as ReadRange;
+function areInPlace({ positions, targets, alignment }: ManyReadsRequest, memory: Uint8Array): boolean {
+  return targets.every(({ buffer, byteOffset, length }, index) => {
+    const position = positions[index] as number;
     if (buffer !== memory.buffer) return false;
     return position % alignment === 0 && length % alignment === 0 && byteOffset % alignment === 0;
   });
@@ -105,6 +111,8 @@ export class ManyReads {
   readonly #placeBytes: number;
   readonly #isInPlace: boolean;
   readonly #free: Place[] = [];
+  /** Whose read stopped early, or found no handle; they come first. */
+  readonly #toGoOn: Place[] = [];
   /** In the order of their start. */
   #flights: Place[] = [];
   #spare: Place[] = [];
@@ -119,17 +127,20 @@ export class ManyReads {
   constructor(context: FileContext, request: ManyReadsRequest) {
     this.#context = context;
     this.#request = request;
-    this.#got = new Float64Array(request.ranges.length);
+    this.#got = new Float64Array(request.targets.length);
     this.#isInPlace = areInPlace(request, context.bytes);
-    const { alignment, pieceBytes, ranges } = request;
+    const { alignment, pieceBytes, targets } = request;
     let longest = 0;
-    for (const { length } of ranges) longest = Math.max(longest, Math.min(length, pieceBytes));
+    for (const { length } of targets) longest = Math.max(longest, Math.min(length, pieceBytes));
     // What is wanted may begin and end inside an aligned block.
     this.#placeBytes = alignment === 1 ? longest : (Math.ceil(longest / alignment) + 1) * alignment;
   }
 
-  /** Resolves with what was read. `ended`: nothing is in flight any more, of which an abort may have rejected long before. */
-  run(signal: AbortSignal | undefined, ended: () => void): Promise<Buffer[]> {
+  /**
+   * Resolves with what was read. `ended`: it is over, of which an abort may have rejected long before; false: of a crashed
+   * instance, where the kernel may still be at its memory.
+   */
+  run(signal: AbortSignal | undefined, ended: (isOver: boolean) => void): Promise<Buffer[]> {
     const { waits } = this.#context.aio;
     return new Promise((resolve, reject) => {
       const abort = (): void => {
@@ -139,7 +150,7 @@ export class ManyReads {
       };
       const end = (): void => {
         if (signal !== undefined) offAbort(signal, abort);
-        ended();
+        ended(this.#flights.length === 0);
       };
       const failed = (error: unknown): void => {
         end();
@@ -197,18 +208,16 @@ export class ManyReads {
   // --- starting ----------------------------------------------------------------------------------
 
   #startMore(): true | Pending {
-    if (!this.#isMore()) return true;
+    if (this.#error !== null) return true;
+    if (this.#toGoOn.length === 0 && !this.#isMore()) return true;
     if (!this.#hasPlaces && this.#makePlaces() === PENDING) return PENDING;
-    if (this.#free.length === 0) return true;
     const { aio, scope } = this.#context;
     aio.enterBatch(scope);
     try {
-      while (this.#free.length > 0 && this.#isMore()) {
-        const place = this.#free.pop() as Place;
-        this.#assign(place);
+      for (let place = this.#nextPlace(); place !== null; place = this.#nextPlace()) {
         const started = this.#start(place);
         if (started === PENDING) {
-          this.#unassign(place);
+          this.#toGoOn.push(place);
           return this.#flights.length > 0 ? true : PENDING;
         }
         if (!started) this.#free.push(place);
@@ -219,43 +228,49 @@ export class ManyReads {
     }
   }
 
+  /** With the read that it is for. */
+  #nextPlace(): Place | null {
+    if (this.#error !== null) return null;
+    if (this.#toGoOn.length > 0) return this.#toGoOn.pop() as Place;
+    if (this.#free.length === 0 || !this.#isMore()) return null;
+    const place = this.#free.pop() as Place;
+    this.#assign(place);
+    return place;
+  }
+
   #isMore(): boolean {
-    const { ranges } = this.#request;
-    while (this.#range < ranges.length && this.#offset >= (ranges[this.#range] as ReadRange).length) {
+    const { targets } = this.#request;
+    while (this.#range < targets.length && this.#offset >= (targets[this.#range] as Buffer).length) {
       this.#range++;
       this.#offset = 0;
     }
-    return this.#range < ranges.length && this.#error === null;
+    return this.#range < targets.length;
   }
 
   #assign(place: Place): void {
-    const { ranges, targets, pieceBytes } = this.#request;
-    const { position, length } = ranges[this.#range] as ReadRange;
-    if (this.#isInPlace) place.memory = (targets[this.#range] as Buffer).byteOffset + this.#offset;
+    const { positions, targets, pieceBytes } = this.#request;
+    const { byteOffset, length } = targets[this.#range] as Buffer;
+    if (this.#isInPlace) place.memory = byteOffset + this.#offset;
     place.range = this.#range;
-    place.position = position + this.#offset;
+    place.position = (positions[this.#range] as number) + this.#offset;
     place.length = Math.min(pieceBytes, length - this.#offset);
     place.offset = this.#offset;
     place.done = 0;
     this.#offset += place.length;
   }
 
-  #unassign(place: Place): void {
-    this.#offset -= place.length;
-    this.#free.push(place);
-  }
-
   /** False: it could not be started. PENDING: others of this thread have all handles. */
   #start(place: Place): boolean | Pending {
     const { aio, scope, vfds, memory } = this.#context;
     const { vfd, alignment } = this.#request;
-    const io =
-      this.#flights.length > 0
-        ? (aio.tryAcquire(scope, place.result) ?? PENDING)
-        : aio.acquire(scope, place.result);
-    if (io === PENDING) return PENDING;
+    let io: IoHandle | Pending | null = null;
     try {
-      const fd = vfds.useOrThrow(vfd);
+      io =
+        this.#flights.length > 0
+          ? (aio.tryAcquire(scope, place.result) ?? PENDING)
+          : aio.acquire(scope, place.result);
+      if (io === PENDING) return PENDING;
+      const fd = descriptorOf(vfds, vfd);
       const before = place.position % alignment;
       const span = Math.ceil((before + place.length) / alignment) * alignment;
       const position = place.position - before + place.done;
@@ -267,9 +282,15 @@ export class ManyReads {
       this.#flights.push(place);
       return true;
     } catch (error) {
-      if (io.state !== HandleState.HANDED_OUT) throw error;
-      aio.release(io);
-      this.#stop(error as Error); // the file could not be opened again
+      // The file could not be opened again, or the backend closes: what is in flight is still to be waited for.
+      if (io !== null && io !== PENDING) {
+        if (!aio.isHandedOut(io)) {
+          this.#flights.push(place); // it was started: the instance has crashed
+          throw error;
+        }
+        aio.release(io);
+      }
+      this.#stop(error as Error);
       return false;
     }
   }
@@ -298,7 +319,7 @@ export class ManyReads {
     flights.length = 0;
   }
 
-  /** Takes what was read. True: it is in flight again, for the rest. */
+  /** Takes what was read. True: there is more of it. */
   #goOn(place: Place): boolean {
     const { alignment } = this.#request;
     const { result } = place;
@@ -313,9 +334,8 @@ export class ManyReads {
     const isShort = place.done < before + place.length;
     // Fewer bytes than asked for are no end by themselves; none, or a part of a block, are.
     if (isShort && result.value > 0 && place.done % alignment === 0 && this.#error === null) {
-      const started = this.#start(place);
-      assert(started !== PENDING, 'the handle that was just reclaimed is gone');
-      if (started) return true;
+      this.#toGoOn.push(place);
+      return true;
     }
     const got = Math.max(0, Math.min(place.length, place.done - before));
     if (this.#error !== null) return false; // who aborted may use the buffers for something else
@@ -330,9 +350,9 @@ export class ManyReads {
 
   #makePlaces(): true | Pending {
     const { aio, ioMemory } = this.#context;
-    const { depth, ranges, pieceBytes } = this.#request;
+    const { depth, targets, pieceBytes } = this.#request;
     let pieces = 0;
-    for (const { length } of ranges) pieces += Math.ceil(length / pieceBytes);
+    for (const { length } of targets) pieces += Math.ceil(length / pieceBytes);
     const wanted = Math.min(depth, pieces);
     if (this.#isInPlace) {
       while (this.#free.length < wanted) this.#free.push(placeAt(0)); // each read has its own
@@ -350,7 +370,8 @@ export class ManyReads {
 
   #releasePlaces(): void {
     const { ioMemory } = this.#context;
-    for (const { memory } of this.#free.splice(0)) if (!this.#isInPlace) ioMemory.releaseWhole(memory);
+    for (const { memory } of [...this.#free.splice(0), ...this.#toGoOn.splice(0)])
+      if (!this.#isInPlace) ioMemory.releaseWhole(memory);
     this.#hasPlaces = false;
   }
 }

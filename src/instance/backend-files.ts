@@ -1,8 +1,7 @@
 /** Plain files that a backend has opened for its user, and the memory that they are read into without a copy. */
 import { constants } from 'node:fs';
-import { IoError } from '../base/errors.js';
-import { FileError } from '../base/file-error.js';
 import { checkBoolean, checkInteger, checkOptions, pathOf } from '../file/checks.js';
+import { openVfd } from '../file/descriptors.js';
 import { FileHandle, type FileHandleContext } from '../file/file-handle.js';
 import { FileIo } from '../file/file-io.js';
 import { FileReadStream } from '../file/file-read-stream.js';
@@ -67,7 +66,12 @@ export class BackendFiles {
     const { flags, mode, direct = false } = checkOptions(options);
     checkBoolean('direct', direct);
     const wanted = openFlagsOf(flags ?? 'r') | (direct ? constants.O_DIRECT : 0);
-    const vfd = this.#openVfd(pathOf(path), wanted, checkInteger('mode', mode ?? 0o666, 0, 0o7777));
+    const vfd = openVfd(
+      this.#files.vfds,
+      pathOf(path),
+      wanted,
+      checkInteger('mode', mode ?? 0o666, 0, 0o7777),
+    );
     const handle = new FileHandle(this.#handles, vfd);
     const key = ++this.#lastKey;
     this.#open.set(key, { vfd, where: callerOf(stack) });
@@ -96,20 +100,15 @@ export class BackendFiles {
     return async () => this.open(path, options, stack).forStreams();
   }
 
-  #openVfd(path: string, flags: number, mode: number): Vfd {
-    try {
-      return this.#files.vfds.openWith(path, flags, mode);
-    } catch (error) {
-      if (!(error instanceof IoError) || error.errno === 0) throw error;
-      const { errno, hint } = error;
-      throw new FileError('open', { path, errno, ...(hint !== undefined && { hint }) });
-    }
-  }
-
   /** For the shared pool, whose pages are in `memories`. */
   openBlocks(path: string | URL, direct: boolean, memories: readonly Uint8Array[]): FileBlocks {
     checkBoolean('direct', direct);
-    const vfd = this.#openVfd(pathOf(path), constants.O_RDONLY | (direct ? constants.O_DIRECT : 0), 0);
+    const vfd = openVfd(
+      this.#files.vfds,
+      pathOf(path),
+      constants.O_RDONLY | (direct ? constants.O_DIRECT : 0),
+      0,
+    );
     try {
       return new FileBlocks(this.#files, vfd, memories);
     } catch (error) {

@@ -9,7 +9,7 @@
  * still write into is returned only after its I/O has completed.
  */
 import { fail } from '../base/assert.js';
-import { ResourceExhaustedError } from '../base/errors.js';
+import { ClosedError, ResourceExhaustedError } from '../base/errors.js';
 import { IO_MEMORY_UNIT } from '../base/settings.js';
 import { broadcast, CONDITION_WORDS_MAX } from './condition.js';
 import { CACHE_LINE_WORDS, declareLayout } from './layout.js';
@@ -24,6 +24,9 @@ const IoMemoryLayout = declareLayout(
   CACHE_LINE_WORDS,
 );
 const AT = IoMemoryLayout.at;
+/** A quarter, as large as the pieces are at most that plain files are read in, and what O_DIRECT reads around one. */
+const RESERVED_SHARE = 4;
+const RESERVED_EXTRA = 8192;
 
 export interface IoMemoryRegion {
   readonly start: number;
@@ -58,14 +61,33 @@ export class IoMemory {
     return this.#region.units * IO_MEMORY_UNIT;
   }
 
+  /** Bytes of which `tryLeaseLong` takes nothing. */
+  get reserved(): number {
+    const bytes = this.capacity / RESERVED_SHARE + RESERVED_EXTRA;
+    return Math.min(this.#region.units, Math.ceil(bytes / IO_MEMORY_UNIT)) * IO_MEMORY_UNIT;
+  }
+
   /** Byte offset of a free run of at least `bytes`, or -1. */
   tryLease(bytes: number): number {
+    return this.#tryLease(bytes, 0);
+  }
+
+  /**
+   * As `tryLease`, for who keeps it for as long as they like. That is behind what is `reserved`, where in time all comes
+   * back: so who waits for a lease no longer than that gets it, however scattered the ones are that are kept.
+   */
+  tryLeaseLong(bytes: number): number {
+    return this.#tryLease(bytes, this.reserved / IO_MEMORY_UNIT);
+  }
+
+  #tryLease(bytes: number, from: number): number {
+    if (this.#closed) throw new ClosedError('this backend');
     const wanted = Math.max(1, Math.ceil(bytes / IO_MEMORY_UNIT));
     this.#lock();
     try {
-      const hint = this.#slots.words.get(this.#region.start + AT.hint);
+      const hint = Math.max(from, this.#slots.words.get(this.#region.start + AT.hint));
       let first = this.#findRun(hint, this.#region.units, wanted);
-      if (first < 0) first = this.#findRun(0, Math.min(this.#region.units, hint + wanted), wanted);
+      if (first < 0) first = this.#findRun(from, Math.min(this.#region.units, hint + wanted), wanted);
       if (first < 0) return -1;
       this.#mark(first, wanted, this.#slot + 1);
       this.#slots.words.set(this.#region.start + AT.hint, first + wanted);

@@ -330,11 +330,11 @@ export class Waits {
     });
   }
 
-  /** After whatever a step might wait for may have happened in this thread itself. */
-  lookAgain(): void {
+  /** After whatever a step might wait for may have happened in this thread itself. `all`: also what no word tells. */
+  lookAgain(all = false): void {
     if (this.#asyncWaiters.length === 0) return;
     this.sleeps++;
-    this.#pump();
+    this.#pump(all);
   }
 
   /** As `lookAgain`, once the current task is over: for whoever is in the middle of something. */

@@ -5,7 +5,14 @@
  * A kernel descriptor is opened, used and closed by one thread (Node closes what `fs.open` gave a thread
  * when that thread ends). What other threads need to read the same file is in the file table.
  */
-import { closeSync, constants as fsConstants, fstatSync, openSync } from 'node:fs';
+import {
+  closeSync,
+  constants as fsConstants,
+  fstatSync,
+  openSync,
+  statSync,
+  type BigIntStats,
+} from 'node:fs';
 import { constants } from 'node:os';
 import { errnoOf } from '../base/system-errors.js';
 import { IoError, ReadFailedError } from '../base/errors.js';
@@ -13,7 +20,7 @@ import type { DescriptorBudget } from './budget.js';
 import { NO_ENTRY, type FileTable } from './file-table.js';
 import { reopenFlagsOf } from './open-flags.js';
 
-const { ENOENT, EMFILE, ENFILE, EINVAL } = constants.errno;
+const { EBADF, ENOENT, EMFILE, ENFILE, EINVAL } = constants.errno;
 const CLOSED = -1;
 
 export interface VfdHooks {
@@ -98,13 +105,18 @@ export class VfdCache {
 
   /** As `open`, with any flags of open(2), and the mode of a file that is made. */
   openWith(path: string, openFlags: number, mode?: number): Vfd {
+    // Opening one would wait for somebody at its other end.
+    if (isPipe(path)) throw notAFile(path);
     const fd = this.openKernel(path, openFlags, mode);
     const flags = reopenFlagsOf(openFlags);
     if (fd < 0) throw openError(path, -fd, (flags & fsConstants.O_DIRECT) !== 0);
-    const stat = fstatSync(fd, { bigint: true });
-    if (!stat.isFile()) {
+    let stat: BigIntStats;
+    try {
+      stat = fstatSync(fd, { bigint: true });
+      if (!stat.isFile()) throw notAFile(path);
+    } catch (error) {
       this.#closeKernel(fd);
-      throw new IoError('ERR_PGAIO_NOT_A_FILE', `"${path}" is not a regular file`, { path });
+      throw error;
     }
     const vfd = new Vfd(path, flags, fd, stat, this.table);
     vfd.lastUse = ++this.#clock;
@@ -117,6 +129,7 @@ export class VfdCache {
   use(vfd: Vfd): number {
     vfd.lastUse = ++this.#clock;
     if (vfd.fd !== CLOSED) return vfd.fd;
+    if (!this.#all.has(vfd)) return -EBADF; // closed for good
     vfd.fd = this.openVerified(vfd.path, vfd.openFlags, vfd.device, vfd.inode);
     if (vfd.fd >= 0) {
       this.#open.add(vfd);
@@ -222,6 +235,19 @@ export class VfdCache {
   closeReopened(fd: number): void {
     this.#closeKernel(fd);
   }
+}
+
+/** What stat(2) cannot say of a path, open(2) does. */
+function isPipe(path: string): boolean {
+  try {
+    return statSync(path, { throwIfNoEntry: false })?.isFIFO() === true;
+  } catch {
+    return false;
+  }
+}
+
+function notAFile(path: string): IoError {
+  return new IoError('ERR_PGAIO_NOT_A_FILE', `"${path}" is not a regular file`, { path });
 }
 
 function openError(path: string, errno: number, direct: boolean): IoError {

@@ -1,13 +1,23 @@
 /** Plain files through the shared pool: what is read, by whom, how often, and what stays. */
 import assert from 'node:assert/strict';
-import { linkSync, mkdtempSync, renameSync, rmSync, truncateSync, utimesSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  linkSync,
+  mkdtempSync,
+  renameSync,
+  rmSync,
+  truncateSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs';
 import { constants, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, it } from 'node:test';
 import { attachInstance, type Backend, type CachedFile } from '../../src/index.js';
-import { Injection } from '../../testing/injection.js';
+import { holdIo, Injection } from '../../testing/injection.js';
 import { forEachMethod, openRig, type Rig } from '../../testing/instances.js';
 import { seededRandom } from '../../testing/random.js';
+import { untilTrue } from '../../testing/turns.js';
 
 const { EIO } = constants.errno;
 const BLOCK = 8192;
@@ -17,6 +27,13 @@ const POOL = 128;
 function noise(bytes: number, seed = 1): Buffer {
   const random = seededRandom(seed);
   return Buffer.from(Array.from({ length: bytes }, () => random.below(256)));
+}
+
+/** Where files may have any length; on most disks they may not. */
+const MEMORY = '/dev/shm';
+
+function hugeFilesMissing(): string | false {
+  return existsSync(MEMORY) ? false : `no ${MEMORY}`;
 }
 
 forEachMethod((ioMethod) => {
@@ -181,6 +198,42 @@ forEachMethod((ioMethod) => {
     await assert.rejects(readAll(file), { name: 'ShortReadError', path });
     assert.equal(file.residency().pinned, 0);
     assert.ok(!file.isUnchanged());
+  });
+
+  if (ioMethod !== 'sync')
+    it('an abort rejects at once, whatever I/O is in flight; nothing stays pinned', async () => {
+      const file = await backend.openCachedFile(fresh(noise(50 * BLOCK)));
+      const hold = holdIo(injection, backend, 'workerBeforeReopen');
+      const controller = new AbortController();
+      const reading = file.read(Buffer.alloc(50 * BLOCK), { position: 0, signal: controller.signal });
+      reading.catch(() => undefined);
+      await hold.arrived();
+      controller.abort();
+      await assert.rejects(reading, { name: 'AbortError' });
+      hold.release();
+      await file.close();
+      await untilTrue(() => {
+        backend.aio.reclaimCompleted(); // nobody waits for it any more
+        return backend.inFlight().length === 0;
+      });
+      await using again = await backend.openCachedFile(file.path);
+      assert.equal(again.residency().pinned, 0);
+    });
+
+  it('a file with more blocks than there are numbers is refused', { skip: hugeFilesMissing() }, async () => {
+    const directory = mkdtempSync(join(MEMORY, 'pgaio-cache-'));
+    const path = join(directory, 'huge');
+    try {
+      writeFileSync(path, '');
+      truncateSync(path, 2 ** 45);
+      await assert.rejects(backend.openCachedFile(path), { code: 'EFBIG', syscall: 'open', path });
+      truncateSync(path, 2 ** 45 - 2 * BLOCK);
+      await using file = await backend.openCachedFile(path);
+      const { buffer, bytesRead } = await file.read(Buffer.alloc(100, 'x'), 0, 100, 2 ** 45 - 3 * BLOCK);
+      assert.deepEqual([bytesRead, buffer], [100, Buffer.alloc(100)]);
+    } finally {
+      rmSync(directory, { recursive: true });
+    }
   });
 
   it('may be aborted, and closed while it is read', async () => {
