@@ -1,7 +1,8 @@
 /** The hooks behind testing/injection.ts; imported by every thread of an instance that names its URL. */
 import { getEnvironmentData } from 'node:worker_threads';
 import type { IoMemories } from '../src/aio/execute.js';
-import { Operation, type IoHandle } from '../src/aio/handle.js';
+import type { IoHandle } from '../src/aio/handle.js';
+import { Operation } from '../src/aio/operation.js';
 import { TargetId } from '../src/aio/ids.js';
 import type { InjectionHooks } from '../src/aio/injection-points.js';
 import { SmgrWord } from '../src/smgr/smgr-target.js';

@@ -5,7 +5,8 @@
 import { closeSync, openSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { threadId } from 'node:worker_threads';
-import { HandleFlag, type WaitReference } from '../src/aio/handle.js';
+import type { WaitReference } from '../src/aio/handle.js';
+import { HandleFlag } from '../src/aio/operation.js';
 import { AioReturn } from '../src/aio/result.js';
 import type { Backend } from '../src/instance/backend.js';
 import { setFileTarget } from '../src/vfd/file-target.js';

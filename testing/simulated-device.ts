@@ -3,7 +3,8 @@
  * completes it in any order. A sync begins, and what a write writes is taken from memory, some time before it is complete.
  */
 import { runDequeued } from '../src/aio/reopened.js';
-import { Operation, type IoHandle } from '../src/aio/handle.js';
+import type { IoHandle } from '../src/aio/handle.js';
+import { Operation } from '../src/aio/operation.js';
 import { WorkerControl } from '../src/aio/method/worker/control.js';
 import { ThreadParts, type AttachedMemory, type LoadedModules } from '../src/instance/thread-parts.js';
 import { UNKNOWN_THREAD } from '../src/shmem/thread-identity.js';

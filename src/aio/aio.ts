@@ -8,7 +8,8 @@
 import { assert, fail } from '../base/assert.js';
 import { ClosedError } from '../base/errors.js';
 import { PENDING, WaitEvent, type Pending, type Waits } from '../shmem/wait.js';
-import { HandleFlag, Operation, type IoHandle, type WaitReference } from './handle.js';
+import type { IoHandle, WaitReference } from './handle.js';
+import { HandleFlag, Operation } from './operation.js';
 import type { IoMethodOps } from './method/method.js';
 import { AioReturn, ResultStatus, TARGET_DATA_WORDS } from './result.js';
 import type { Scope, ScopeKeeper, ScopedResources } from './scope.js';
@@ -337,8 +338,8 @@ export class Aio implements ScopeKeeper {
   }
 
   /**
-   * Ends an own I/O that waits in a queue, with ECANCELED; what is being carried out goes on, which is all that io_uring
-   * has. To become its executor decides: a worker that comes to it later lets it be.
+   * Ends an own I/O that waits in a queue, ours or the kernel's, with ECANCELED; what is being carried out goes on. In ours,
+   * to become its executor decides: a worker that comes to it later lets it be.
    */
   cancel(index: number, generation: number): void {
     const io = this.thread.table.handle(index);
@@ -346,6 +347,7 @@ export class Aio implements ScopeKeeper {
     if (io.owner !== this.thread.slot || generationOf(word) !== generation) return;
     if (stateOf(word) !== HandleState.SUBMITTED) return;
     if (io.tryBecomeExecutor(this.thread.slot, generation)) this.thread.cancel(io);
+    else this.ops.cancel?.(io, generation);
   }
 
   // --- reclaiming --------------------------------------------------------------------------------

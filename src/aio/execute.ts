@@ -7,7 +7,8 @@ import { fdatasyncSync, fsyncSync, readSync, writeSync } from 'node:fs';
 import { fail } from '../base/assert.js';
 import { errnoOf } from '../base/system-errors.js';
 import type { RegisteredMemories, Registration } from '../native/registered-memories.js';
-import { HandleFlag, Operation, type IoHandle } from './handle.js';
+import type { IoHandle } from './handle.js';
+import { HandleFlag, Operation } from './operation.js';
 
 /** The shared memories that I/O may read into or write from, by number. */
 export type IoMemories = readonly Uint8Array[];

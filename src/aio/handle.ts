@@ -6,8 +6,9 @@
  * Who writes which word, and what orders it:
  *   state           owner and executor, only through `move` and `tryMove` (compare-and-swap); the owner alone
  *                   goes back to IDLE (`recycle`)
- *   executor        whoever runs the I/O, or the owner, who thereby cancels what is only queued: taken by compare-and-swap, tagged with the generation, so that
- *                   nobody runs an I/O that another runs or that is over; reset by the owner at acquire;
+ *   executor        whoever runs the I/O, or the owner, who thereby cancels what is only queued: taken by
+ *                   compare-and-swap, tagged with the generation, so that nobody runs an I/O that another runs
+ *                   or that is over; reset by the owner at acquire;
  *                   taken from another executor by the supervisor only, after that thread has ended;
  *                   given up by an executor that must leave the I/O to its issuer (see reopened.ts)
  *   generation      owner, at reclaim, before the state word goes back to IDLE
@@ -16,6 +17,8 @@
  *   ring, position  executor, before SUBMITTED: the ring that carries the I/O, and where in its submission
  *                   queue; an I/O that is carried is completed by whoever holds that ring's completion lock,
  *                   who becomes the executor then
+ *   unwanted        owner, while it is SUBMITTED, before it asks the kernel to drop it: what the kernel then gives back
+ *                   is not carried out by others
  *   raw, result*    executor, between SUBMITTED and COMPLETED_SHARED (published by that move); then owner
  *   waiters         a condition: see shmem/condition.ts
  *   all others      owner, before STAGED; published by the move to STAGED
@@ -28,6 +31,7 @@ import { CACHE_LINE_WORDS, declareLayout } from '../shmem/layout.js';
 import type { SegmentPlan } from '../shmem/segment.js';
 import type { Slots } from '../shmem/slots.js';
 import type { SharedWords } from '../shmem/words.js';
+import { HandleFlag, operationNames, type Operation } from './operation.js';
 import { TARGET_DATA_WORDS } from './result.js';
 import {
   GENERATION_MASK,
@@ -52,6 +56,7 @@ const HandleLayout = declareLayout(
     deaths: 1,
     ring: 1,
     position: 1,
+    unwanted: 1,
     operation: 1,
     flags: 1,
     target: 1,
@@ -76,23 +81,6 @@ const HandleLayout = declareLayout(
 );
 const AT = HandleLayout.at;
 const IOV_WORDS = 2;
-
-export const Operation = { NONE: 0, READV: 1, WRITEV: 2, FSYNC: 3 } as const;
-export type Operation = (typeof Operation)[keyof typeof Operation];
-const operationNames = ['invalid', 'readv', 'writev', 'fsync'] as const;
-
-export const HandleFlag = {
-  /** The memory, or the work after it, belongs to the issuing thread alone. */
-  REFERENCES_LOCAL: 1,
-  /** Run it in the issuer, now. */
-  SYNCHRONOUS: 2,
-  /** Through the page cache. */
-  BUFFERED: 4,
-  /** For FSYNC: fdatasync(2), which leaves out metadata that reading the data does not need. */
-  DATA_ONLY: 8,
-  /** For FSYNC: its executor is about to make the system call, or has. Set by that. */
-  BEGUN: 16,
-} as const;
 
 /** (index, generation): a plain pair, valid in every thread, that may outlive the I/O it names. */
 export interface WaitReference {
@@ -285,6 +273,15 @@ export class IoHandle {
   /** The kernel never took it, and its submitter will not submit it any more. */
   takeOffRing(): void {
     this.#words.store(this.#base + AT.ring, 0);
+  }
+
+  /** By the owner: nobody need carry it out any more. */
+  markUnwanted(): void {
+    this.#words.store(this.#base + AT.unwanted, 1);
+  }
+
+  get isUnwanted(): boolean {
+    return this.#words.load(this.#base + AT.unwanted) !== 0;
   }
 
   /** For the supervisor: takes the I/O of a thread that has ended. */
@@ -542,6 +539,7 @@ const CLEARED: readonly number[] = [
   AT.startedAt + 1,
   AT.deaths,
   AT.ring,
+  AT.unwanted,
   AT.operation,
   AT.flags,
   AT.target,

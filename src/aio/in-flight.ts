@@ -5,7 +5,7 @@
  */
 import { nowMicros } from '../stats/clock.js';
 import type { HandleTable, IoHandle } from './handle.js';
-import { HandleFlag } from './handle.js';
+import { HandleFlag } from './operation.js';
 import type { AioTarget, Registry } from './callback.js';
 import { TARGET_DATA_WORDS, statusName, type ResultStatus } from './result.js';
 import { HandleState, stateName, stateOf, generationOf } from './states.js';

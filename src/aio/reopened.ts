@@ -1,6 +1,7 @@
 /** One I/O from the queue, run by a thread that need not be its issuer. */
 import { constants } from 'node:os';
-import { HandleFlag, type IoHandle } from './handle.js';
+import type { IoHandle } from './handle.js';
+import { HandleFlag } from './operation.js';
 import type { AioThread } from './thread.js';
 
 /**

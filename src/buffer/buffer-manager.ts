@@ -10,7 +10,8 @@
  * holding a claim.
  */
 import type { Aio } from '../aio/aio.js';
-import { HandleFlag, type IoHandle } from '../aio/handle.js';
+import type { IoHandle } from '../aio/handle.js';
+import { HandleFlag } from '../aio/operation.js';
 import { errorOf, warningOf } from '../aio/report.js';
 import { AioReturn, ResultStatus } from '../aio/result.js';
 import type { Scope, ScopedResources } from '../aio/scope.js';

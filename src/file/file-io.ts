@@ -11,7 +11,8 @@
  */
 import { constants } from 'node:os';
 import type { Aio } from '../aio/aio.js';
-import { HandleFlag, type IoHandle } from '../aio/handle.js';
+import type { IoHandle } from '../aio/handle.js';
+import { HandleFlag } from '../aio/operation.js';
 import { CallbackId } from '../aio/ids.js';
 import { errorOf } from '../aio/report.js';
 import { AioReturn, ResultStatus } from '../aio/result.js';

@@ -28,7 +28,7 @@
 enum { SYSCALL_IO_URING_SETUP = 425, SYSCALL_IO_URING_ENTER = 426, SYSCALL_IO_URING_REGISTER = 427 };
 enum { SETUP_NO_MMAP = 1 << 14 };
 enum { ENTER_GETEVENTS = 1 << 0, ENTER_EXT_ARG = 1 << 3 };
-enum { REGISTER_EVENTFD = 4, REGISTER_PROBE = 8 };
+enum { REGISTER_EVENTFD = 4, REGISTER_PROBE = 8, REGISTER_SYNC_CANCEL = 24 };
 enum { SQE_ASYNC = 1 << 4 };
 enum { OP_NOP = 0, OP_READV = 1, OP_WRITEV = 2, OP_FSYNC = 3, OP_READ = 22, OP_WRITE = 23 };
 #define MAP_OFFSET_RINGS 0LL
@@ -67,6 +67,13 @@ struct getevents_arg {
 };
 struct kernel_timespec {
   int64_t seconds, nanoseconds;
+};
+struct sync_cancel {
+  uint64_t user_data;
+  int32_t fd;
+  uint32_t flags;
+  struct kernel_timespec timeout;
+  uint64_t rest[4];
 };
 struct probe {
   uint8_t last_op, ops_length;
@@ -639,6 +646,25 @@ static napi_value ring_register_eventfd(napi_env env, napi_callback_info info) {
   return number(env, result);
 }
 
+/**
+ * ringCancel(ring, low, high): 0 when the entry with these halves of user data was stopped before it began, or was told to
+ * stop: it completes, with -ECANCELED or in another way. Else -errno: what has begun goes on. Waits for nothing.
+ */
+static napi_value ring_cancel(napi_env env, napi_callback_info info) {
+  ARGUMENTS(3);
+  INT(id, 0);
+  INT(low, 1);
+  INT(high, 2);
+  struct ring *ring = use_ring(id);
+  if (ring == NULL) return number(env, -EBADF);
+  struct sync_cancel wanted;
+  memset(&wanted, 0, sizeof wanted);
+  wanted.user_data = (uint64_t)(uint32_t)high << 32 | (uint32_t)low;
+  long result = checked(syscall(SYSCALL_IO_URING_REGISTER, ring->fd, REGISTER_SYNC_CANCEL, &wanted, 1));
+  release_ring(ring);
+  return number(env, result);
+}
+
 /** ringProbe(ring, out: Uint8Array(64)): 0 or -errno; out[opcode] is 1 where the kernel has the operation. */
 static napi_value ring_probe(napi_env env, napi_callback_info info) {
   ARGUMENTS(2);
@@ -1076,6 +1102,7 @@ NAPI_MODULE_INIT() {
       {"ringAttach", ring_attach},
       {"ringEnter", ring_enter},
       {"ringRegisterEventfd", ring_register_eventfd},
+      {"ringCancel", ring_cancel},
       {"ringProbe", ring_probe},
       {"pollOpen", poll_open},
       {"pollSet", poll_set},

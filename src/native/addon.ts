@@ -35,6 +35,8 @@ export interface NativeAddon {
   /** Entries taken, or -errno; -ETIME when no completion was there after `millis`, 0 when fewer than `waitFor` were. */
   ringEnter(ring: number, submit: number, waitFor: number, millis: number): number;
   ringRegisterEventfd(ring: number, fd: number): number;
+  /** The entry's `index` and `tag`. 0: it will complete soon, with -ECANCELED or in another way; -errno: it goes on. */
+  ringCancel(ring: number, index: number, tag: number): number;
   ringProbe(ring: number, out: Uint8Array): number;
 
   /** Calls back on this thread's loop while the descriptor is readable. Not started. An eventfd is owned from here on. */

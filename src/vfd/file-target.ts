@@ -3,7 +3,8 @@
  * position is kept too, for messages.
  */
 import type { AioCallback, AioTarget } from '../aio/callback.js';
-import { HandleFlag, type IoHandle } from '../aio/handle.js';
+import type { IoHandle } from '../aio/handle.js';
+import { HandleFlag } from '../aio/operation.js';
 import { CallbackId, TargetId } from '../aio/ids.js';
 import { ResultStatus, type AioReturn } from '../aio/result.js';
 import { ReadFailedError, ShortReadError } from '../base/errors.js';

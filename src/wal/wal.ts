@@ -3,7 +3,7 @@
  * everybody else's. The positions and their rules are in wal-control.ts.
  */
 import type { Aio } from '../aio/aio.js';
-import { HandleFlag } from '../aio/handle.js';
+import { HandleFlag } from '../aio/operation.js';
 import { CallbackId } from '../aio/ids.js';
 import { AioReturn } from '../aio/result.js';
 import type { Scope } from '../aio/scope.js';

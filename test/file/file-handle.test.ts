@@ -8,6 +8,7 @@ import { pathToFileURL } from 'node:url';
 import { after, before, describe, it } from 'node:test';
 import type { FileHandle } from '../../src/file/file-handle.js';
 import type { Backend } from '../../src/instance/backend.js';
+import { alwaysPunt } from '../../testing/always-punt.js';
 import { directIoMissing } from '../../testing/direct-io.js';
 import { holdIo, Injection } from '../../testing/injection.js';
 import { forEachMethod, openRig, withRig, type Rig } from '../../testing/instances.js';
@@ -554,7 +555,7 @@ forEachMethod((ioMethod) => {
       });
     });
 
-  it('aborts at any time: each read is read or aborted, and nothing is left over', async (t) => {
+  it('aborts at any time: each read is read or aborted, what is written stays, and nothing is left over', async (t) => {
     const seed = Number(process.env['PGAIO_STRESS_SEED'] ?? Math.floor(Math.random() * 2 ** 31));
     t.diagnostic(`seed ${seed}`);
     const random = seededRandom(seed);
@@ -562,8 +563,14 @@ forEachMethod((ioMethod) => {
     const content = Buffer.from(Array.from({ length: 300_000 }, (_, at) => (at * 11) % 251));
     writeFileSync(path, content);
     await withRig({ ioMethod, ioMaxConcurrency: 16, ioMemory: '256kB' }, async ({ backend: own }) => {
+      if (random.below(2) === 0) alwaysPunt(own);
       await using file = await own.openFile(path);
+      const written = Buffer.alloc(4500 * 100);
+      const writtenPath = fresh();
+      await using other = await own.openFile(writtenPath, 'w');
+      await other.write(written);
       let aborted = 0;
+      let writes = 0;
       for (let round = 0; round < 150; round++) {
         const controllers = [new AbortController(), new AbortController(), new AbortController()];
         const reads = Array.from({ length: 30 }, async () => {
@@ -571,7 +578,13 @@ forEachMethod((ioMethod) => {
           const position = random.below(content.length);
           const length = random.pick([1, 100, 8192, 20_000]);
           const wanted = content.subarray(position, position + length);
-          if (random.below(4) === 0) {
+          const way = random.below(5);
+          if (way === 0) {
+            const at = writes++ * 100;
+            const bytes = Buffer.alloc(100, `${at} `);
+            await other.write(bytes, { position: at, signal });
+            written.set(bytes, at);
+          } else if (way === 1) {
             const ranges = Array.from({ length: 20 }, () => ({ position, length }));
             for (const part of await file.readMany(ranges, { signal })) assert.ok(part.equals(wanted));
           } else {
@@ -592,6 +605,10 @@ forEachMethod((ioMethod) => {
       }
       t.diagnostic(`${aborted} of 4500 aborted`);
       await file.close(); // waits for what the kernel had
+      await other.close();
+      const found = readFileSync(writtenPath);
+      for (let at = 0; at < found.length; at += 100)
+        if (written[at] !== 0) assert.deepEqual(found.subarray(at, at + 100), written.subarray(at, at + 100));
       assert.equal(own.files.ioMemory.unitsInUse, 0);
       assert.deepEqual(own.inFlight(), []);
     });

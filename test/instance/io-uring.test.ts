@@ -4,9 +4,12 @@
  */
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
+import { constants } from 'node:os';
 import { after, afterEach, before, describe, it } from 'node:test';
 import type { Rings } from '../../src/aio/method/io-uring/rings.js';
+import { ResultStatus } from '../../src/aio/result.js';
 import { supportedMethods } from '../../src/instance/methods.js';
+import { alwaysPunt } from '../../testing/always-punt.js';
 import { BusyOwner } from '../../testing/busy-owner.js';
 import type { BlockedReader } from '../../testing/blocked-reader.js';
 import type { Injection } from '../../testing/injection.js';
@@ -15,6 +18,7 @@ import type { PipeRead, PipeReads } from '../../testing/pipe-reads.js';
 import { KERNEL_SLICE_MILLIS, READERS, RingRig } from '../../testing/ring-rig.js';
 import { untilBackends, untilTrue } from '../../testing/turns.js';
 
+const { ECANCELED } = constants.errno;
 const missing = supportedMethods().includes('io_uring') ? false : 'io_uring is not available here';
 
 for (const ioUringMemory of ['own', 'mapped'] as const) {
@@ -255,6 +259,35 @@ for (const ioUringMemory of ['own', 'mapped'] as const) {
       await aio.waits.until(() => aio.waitForReference(reads[1].reference));
       assertOver(...reads);
       await untilBackends(rig.instance, 1 + READERS);
+    });
+
+    it('what its owner wants no more ends without having been carried out, whoever takes it', async () => {
+      const { aio } = rig.backend;
+      const undo = alwaysPunt(rig.backend);
+      const { reads } = rig.backend.counters();
+      try {
+        for (const byOther of [true, false]) {
+          const dropped = pipes.start();
+          const other = pipes.start();
+          const { index, generation } = dropped.reference;
+          const waiting = byOther ? reader(0).waitFor(dropped.reference) : Promise.resolve();
+          if (byOther) await untilHolder(0, waiting);
+          aio.cancel(index, generation);
+          await waiting;
+          await aio.waits.until(() => aio.waitForReference(dropped.reference));
+          assert.deepEqual(
+            [dropped.result.status, dropped.result.errorData],
+            [ResultStatus.ERROR, ECANCELED],
+          );
+          aio.cancel(index, generation); // over: it names nothing any more
+          other.finish();
+          await aio.waits.until(() => aio.waitForReference(other.reference));
+          assert.equal(other.result.value, 8);
+        }
+        assert.equal(rig.backend.counters().reads - reads, 2, 'they count as no I/O');
+      } finally {
+        undo();
+      }
     });
 
     it('D-84: with more completions than are taken at once, each handle gets its own result', async () => {

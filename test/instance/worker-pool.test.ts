@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { readdirSync, readFileSync } from 'node:fs';
 import { describe, it } from 'node:test';
-import { HandleFlag } from '../../src/aio/handle.js';
+import { HandleFlag } from '../../src/aio/operation.js';
 import { WorkerControl } from '../../src/aio/method/worker/control.js';
 import { Backend } from '../../src/instance/backend.js';
 import { createInstance, createSharedState } from '../../src/instance/instance.js';

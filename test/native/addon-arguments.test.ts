@@ -21,6 +21,7 @@ const sound: Record<Exclude<keyof NativeAddon, 'eventfd'>, unknown[]> = {
   ringAttach: [0, 0],
   ringEnter: [0, 0, 0, 0],
   ringRegisterEventfd: [0, -1],
+  ringCancel: [0, 0, 0],
   ringProbe: [0, new Uint8Array(64)],
   pollOpen: [-1, 0, nothing],
   pollSet: [0, 0, 0],

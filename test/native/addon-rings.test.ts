@@ -1,5 +1,6 @@
 /** Rings of the addon: what is submitted is checked, old numbers are refused, nothing is left behind. */
 import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
 import { closeSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -209,6 +210,27 @@ function ringWorks(make: () => TestRing): void {
   );
 
   it(
+    'drops what has not begun, if it is told to',
+    withRing((ring) => {
+      const pipe = join(directory, 'pipe');
+      execFileSync('mkfifo', [pipe]);
+      const fd = openSync(pipe, 'r+');
+      const [low, high] = [(2 ** 31 + 5) | 0, 7];
+      const userData = high * 2 ** 32 + (low >>> 0);
+      ring.prepare({ opcode: Opcode.READ, fd, address: ring.dataAddress, length: 10, userData });
+      assert.equal(ring.enter(1), 1);
+      const cancel = (index: number, tag: number): number => ring.addon.ringCancel(ring.id, index, tag);
+      assert.equal(cancel(5, high), -errno.ENOENT);
+      assert.equal(cancel(low, high), 0);
+      ring.enter(0, 1);
+      assert.deepEqual(ring.reap(), [{ userData, result: -errno.ECANCELED }]);
+      assert.equal(cancel(low, high), -errno.ENOENT);
+      closeSync(fd);
+      rmSync(pipe);
+    }),
+  );
+
+  it(
     'signals an eventfd, until it gets another one or none',
     withRing(async (ring) => {
       const { addon } = ring;
@@ -244,6 +266,7 @@ function ringWorks(make: () => TestRing): void {
       assert.equal(addon.ringEnter(old, 0, 0, 0), -errno.EBADF);
       assert.equal(addon.ringEnter(old, 1, 1, -1), -errno.EBADF);
       assert.equal(addon.ringRegisterEventfd(old, -1), -errno.EBADF);
+      assert.equal(addon.ringCancel(old, 0, 0), -errno.EBADF);
       assert.equal(addon.ringProbe(old, new Uint8Array(64)), -errno.EBADF);
       assert.throws(() => addon.ringViews(old), RangeError);
     }

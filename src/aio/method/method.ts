@@ -39,6 +39,11 @@ export interface IoMethodOps {
    */
   submit(staged: readonly IoHandle[], count: number): void;
   /**
+   * The owner of this SUBMITTED I/O, which has an executor, does not want it any more: where the method can, it ends with
+   * ECANCELED without having been carried out. It comes to its end in any case.
+   */
+  cancel?(io: IoHandle, generation: number): void;
+  /**
    * Called before a waiter for this I/O sleeps, at least once a slice: helps the I/O along where nobody
    * else may. Does not sleep. Null: completion needs no help.
    */

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { after, before, beforeEach, it } from 'node:test';
 import { AioReturn, ResultStatus } from '../../../src/aio/result.js';
-import { HandleFlag } from '../../../src/aio/handle.js';
+import { HandleFlag } from '../../../src/aio/operation.js';
 import type { Scope } from '../../../src/aio/scope.js';
 import { HandleState } from '../../../src/aio/states.js';
 import type { Backend } from '../../../src/instance/backend.js';

@@ -11,7 +11,8 @@ import { Phase } from '../../../shmem/header.js';
 import type { OwnLatch } from '../../../shmem/latch.js';
 import type { IoSleeper } from '../../../shmem/wait.js';
 import { Counter } from '../../../stats/counters.js';
-import { HandleFlag, Operation, type IoHandle } from '../../handle.js';
+import type { IoHandle } from '../../handle.js';
+import { HandleFlag, Operation } from '../../operation.js';
 import { HandleState, generationOf, stateOf } from '../../states.js';
 import type { AioThread } from '../../thread.js';
 import type { IoMethodOps } from '../method.js';
@@ -170,6 +171,16 @@ export class IoUringMethod implements IoMethodOps {
     const inline = this.punting.triedInline;
     if (inline > 0) this.punting.end(ring.countTagged(tail, this.punting.submission, PROBE_MASK));
     this.#wakeEarlyWaiters();
+  }
+
+  /**
+   * Of what waits for a kernel thread, that was never tried inline: the kernel looks nowhere else. The mark comes first, so
+   * that whoever finds it given back does not run it instead.
+   */
+  cancel(io: IoHandle, generation: number): void {
+    if (io.ring !== this.#ring.index) return;
+    io.markUnwanted();
+    this.#ring.cancel(io.index, generation << PROBE_BITS);
   }
 
   /** The kernel took nothing: it is short of memory, or of room for completions; or the ring is closed. */

@@ -49,10 +49,12 @@ export class Reaper {
     while (this.#unrun.length > 0) this.#run(this.#unrun.pop() as IoHandle);
   }
 
-  /** As the executor of what the kernel gave back as it was: runs it, or leaves it to its issuer. */
+  /** As the executor of what the kernel gave back as it was: runs it, leaves it to its issuer, or ends it if that wants it no more. */
   #run(io: IoHandle): void {
     const thread = this.#thread;
-    if (!runsInIssuerOnly(thread, io)) {
+    if (io.isUnwanted) {
+      thread.cancel(io);
+    } else if (!runsInIssuerOnly(thread, io)) {
       runReopened(thread, io);
     } else if (io.owner === thread.slot) {
       thread.run(io, io.fd);
@@ -187,7 +189,7 @@ export function stillRuns(io: IoHandle, generation: number): boolean {
   return generationOf(word) === generation && stateOf(word) === HandleState.SUBMITTED;
 }
 
-/** The kernel did not carry it out: its submitter's thread ended (ECANCELED: nobody here cancels), or it could not. */
+/** The kernel did not carry it out: its submitter wants it no more, or that thread ended, or it could not. */
 function wasNotRun(raw: number): boolean {
   return raw === -ECANCELED || raw === -EAGAIN || raw === -EINTR;
 }

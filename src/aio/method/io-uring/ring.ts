@@ -125,6 +125,11 @@ export class Ring {
     return this.#addon.ringEnter(this.number, count, 0, 0);
   }
 
+  /** Tells the kernel to drop an entry that it has not begun. 0, or -errno: it goes on. */
+  cancel(index: number, tag: number): number {
+    return this.#addon.ringCancel(this.number, index, tag);
+  }
+
   // --- completing: the holder of the completion lock -----------------------------------------------
 
   get hasCompletions(): boolean {

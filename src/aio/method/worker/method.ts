@@ -7,7 +7,7 @@
  * the executor word decides who runs it, so a duplicate in the queue does no harm.
  */
 import type { IoHandle } from '../../handle.js';
-import { HandleFlag } from '../../handle.js';
+import { HandleFlag } from '../../operation.js';
 import { HandleState, generationOf, stateOf } from '../../states.js';
 import type { AioThread } from '../../thread.js';
 import type { IoMethodOps, MethodRecovery } from '../method.js';
