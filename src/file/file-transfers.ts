@@ -32,6 +32,8 @@ interface Move {
 export class FileTransfers {
   /** Where what has no position begins. */
   current = 0;
+  /** Of one I/O, at most. */
+  readonly pieceBytes: number;
   /** Of positions, lengths and memory; 1 unless the file is read past the page cache. */
   readonly alignment: number;
   /** Operations and their I/O, which may last longer: an abort settles the one and not the other. */
@@ -47,12 +49,8 @@ export class FileTransfers {
     this.#buffers = buffers;
     this.#vfd = vfd;
     this.alignment = alignment;
-  }
-
-  /** Of one I/O, at most. */
-  get pieceBytes(): number {
-    const { capacity } = this.#io.context.ioMemory;
-    return Math.max(8192, Math.min(PIECE_BYTES, 2 ** Math.floor(Math.log2(capacity / 4))));
+    const quarter = 2 ** Math.floor(Math.log2(io.context.ioMemory.capacity / 4));
+    this.pieceBytes = Math.max(8192, Math.min(PIECE_BYTES, quarter));
   }
 
   /** The buffers one behind the other. */

@@ -1,7 +1,7 @@
 /**
  * Shared memory for I/O on plain files: a bounded pool of 8 kB units, leased in contiguous runs. A word a
- * unit, which says whose it is, under a spin lock; first fit from a moving hint, so that a program that
- * leases and returns in order finds its run at once.
+ * unit, which says whose it is, under a spin lock; first fit from a hint, where the last search ended or what has come back
+ * since begins: so a run is found at once, and it is the one that was used last, which the processor still has in its caches.
  *
  * Who writes: `hint` and the owners (slot plus one; 0: free) the holder of `lock`, which is a critical
  * section; `version` is raised after units came back, and is what waiters watch. Leases belong to the
@@ -142,7 +142,11 @@ export class IoMemory {
   #giveBack(offset: number, units: number): void {
     this.#leases.delete(offset);
     this.#lock();
-    this.#mark((offset - this.#region.origin) / IO_MEMORY_UNIT, units, 0);
+    const first = (offset - this.#region.origin) / IO_MEMORY_UNIT;
+    this.#mark(first, units, 0);
+    const { words } = this.#slots;
+    const hint = this.#region.start + AT.hint;
+    if (first < words.get(hint)) words.set(hint, first);
     this.#unlock();
     this.#tellWaiters();
   }

@@ -212,12 +212,9 @@ export class Waits {
   /** A result that is there already, when the event loop can spare the time. */
   resolved<T>(result: T): Promise<T> {
     if (!this.#turn.isOver()) return Promise.resolve(result);
-    return new Promise((resolve) => void setImmediate(resolve, result));
-  }
-
-  #deliver<T>(resolve: (result: T) => void, result: T): void {
-    if (this.#turn.isOver()) setImmediate(resolve, result);
-    else resolve(result);
+    return new Promise((resolve) => {
+      this.#turn.deliver(resolve, result);
+    });
   }
 
   /** As `until`, for who has a promise already, or needs none. */
@@ -234,7 +231,7 @@ export class Waits {
       return;
     }
     if (result === PENDING) this.#settle(step, resolve as (value: unknown) => void, reject);
-    else this.#deliver(resolve, result);
+    else this.#turn.deliver(resolve, result);
   }
 
   /** The step has just returned PENDING. */
@@ -365,7 +362,7 @@ export class Waits {
         this.#header.checkCrashed();
         const result = waiter.step();
         if (result !== PENDING) {
-          this.#deliver(waiter.resolve, result);
+          this.#turn.deliver(waiter.resolve, result);
           return true;
         }
       } catch (error) {
