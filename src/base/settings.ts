@@ -198,7 +198,7 @@ export function resolveSettings(
   const sharedBuffers = blocks('sharedBuffers', given.sharedBuffers ?? 128 * MB, 16, MAX_POOL_BLOCKS);
   const ioMaxCombineLimit = blocks('ioMaxCombineLimit', given.ioMaxCombineLimit ?? MB, 1, 128);
   const combine = blocks('ioCombineLimit', given.ioCombineLimit ?? 128 * KB, 1, 128);
-  const ioMemory = blocks('ioMemory', given.ioMemory ?? 16 * MB, 1, MAX_IO_MEMORY / BLOCK_SIZE);
+  const ioMemory = blocks('ioMemory', given.ioMemory ?? 16 * MB, 2, MAX_IO_MEMORY / BLOCK_SIZE);
   return {
     ioMethod: method.name,
     methodReason: method.reason,

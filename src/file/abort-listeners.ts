@@ -4,18 +4,34 @@
  */
 type Listener = () => void;
 
-const listeners = new WeakMap<AbortSignal, Set<Listener>>();
+interface Listeners {
+  readonly all: Set<Listener>;
+  readonly tell: Listener;
+}
+
+const listeners = new WeakMap<AbortSignal, Listeners>();
 
 export function onAbort(signal: AbortSignal, listener: Listener): void {
-  let all = listeners.get(signal);
-  if (all === undefined) {
-    const made = (all = new Set<Listener>());
-    listeners.set(signal, made);
-    signal.addEventListener('abort', () => made.forEach((each) => each()), { once: true });
+  let found = listeners.get(signal);
+  if (found === undefined) {
+    const all = new Set<Listener>();
+    const tell = (): void => {
+      all.forEach((each) => {
+        each();
+      });
+    };
+    listeners.set(signal, (found = { all, tell }));
+    signal.addEventListener('abort', tell, { once: true });
   }
-  all.add(listener);
+  found.all.add(listener);
 }
 
 export function offAbort(signal: AbortSignal, listener: Listener): void {
-  listeners.get(signal)?.delete(listener);
+  const found = listeners.get(signal);
+  if (found === undefined) return;
+  found.all.delete(listener);
+  if (found.all.size > 0) return;
+  // Node keeps a signal that somebody listens to, if it is made of others or of time, for as long as those.
+  signal.removeEventListener('abort', found.tell);
+  listeners.delete(signal);
 }

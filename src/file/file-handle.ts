@@ -56,14 +56,17 @@ export class FileHandle {
   readonly #transfers: FileTransfers;
   #closing: Promise<void> | null = null;
   #syncFailure: FileError | null = null;
+  /** How many of the file's had failed when it was opened. */
+  readonly #syncFailuresBefore: number;
 
   /** @internal See `Backend.openFile`. */
   constructor(context: FileHandleContext, vfd: Vfd) {
     this.#context = context;
     this.#vfd = vfd;
     this.path = vfd.path;
+    this.#syncFailuresBefore = this.#syncFailures;
     const alignment = vfd.direct ? context.directAlignment(vfd.path) : 1;
-    this.#transfers = new FileTransfers(context.io, context.buffers, vfd, alignment);
+    this.#transfers = new FileTransfers(this, context.io, context.buffers, vfd, alignment);
   }
 
   // --- reading -----------------------------------------------------------------------------------
@@ -129,7 +132,8 @@ export class FileHandle {
     const targets = targetsOf(ranges, buffer);
     const pinned = buffer === undefined ? null : this.#context.buffers.of(bytesOf(buffer));
     const { context } = this.#context.io;
-    const { underWay, alignment, pieceBytes } = this.#transfers;
+    const transfers = this.#transfers;
+    const { alignment, pieceBytes } = transfers;
     const reads = new ManyReads(context, {
       vfd: this.#vfd,
       positions: positionsOf(ranges),
@@ -139,10 +143,10 @@ export class FileHandle {
       depth: MANY_READS_DEPTH,
     });
     pinned?.pin();
-    underWay.begin();
+    transfers.underWay.begin();
     return reads.run(signal, (isOver) => {
       if (isOver) pinned?.unpin();
-      underWay.end();
+      transfers.underWay.end();
     });
   }
 
@@ -261,13 +265,27 @@ export class FileHandle {
 
   async #sync(operation: 'fsync' | 'fdatasync'): Promise<void> {
     this.#assertOpen('fsync');
-    if (this.#syncFailure !== null) throw this.#syncFailure;
+    this.#assertSyncs(operation);
     try {
       await this.#transfers.sync(operation);
     } catch (error) {
       if (error instanceof FileError) this.#syncFailure = error;
       throw error;
     }
+    this.#assertSyncs(operation);
+  }
+
+  /** The kernel may have told somebody else, who has the same file open, and tells that only once. */
+  #assertSyncs(operation: 'fsync' | 'fdatasync'): void {
+    if (this.#syncFailure === null && this.#syncFailures !== this.#syncFailuresBefore) {
+      const hint = 'An fsync of this file has failed that others in this instance asked for.';
+      this.#syncFailure = new FileError(operation, { path: this.path, errno: EIO, hint });
+    }
+    if (this.#syncFailure !== null) throw this.#syncFailure;
+  }
+
+  get #syncFailures(): number {
+    return this.#context.io.context.vfds.table.syncFailures(this.#vfd.entry);
   }
 
   /** Makes the file so long: cuts it, or adds zeroes. */

@@ -78,7 +78,11 @@ export class FileIo {
     const tasks = this.#asked;
     this.#asked = [];
     const { aio, scope } = this.context;
-    if (tasks.length > 1) startTogether(aio, scope, tasks);
+    try {
+      if (tasks.length > 1) startTogether(aio, scope, tasks);
+    } catch {
+      // The submission has crashed the instance, or could not be made: each hears of that from its own step.
+    }
     for (const task of tasks) if (!task.isOver) aio.waits.settle(task.step, task.succeed, task.fail);
   }
 }

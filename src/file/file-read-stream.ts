@@ -69,6 +69,7 @@ export class FileReadStream extends Readable {
     this.#next().then(
       (chunk) => this.#give(chunk),
       (error: unknown) => {
+        if (this.destroyed) return; // whoever did that has no use for it
         if (this.#autoClose) this.destroy(error as Error);
         else this.emit('error', error);
       },
@@ -77,10 +78,12 @@ export class FileReadStream extends Readable {
 
   #next(): Promise<Buffer | null> {
     const file = this.#file as StreamFile;
+    // Without a start, Node counts the end from where the stream begins.
+    const from = file.position();
     this.#chunks ??= new LookAhead(file, {
       ...READ_SIZES,
-      start: this.#start ?? file.position(),
-      end: this.#end,
+      start: this.#start ?? from,
+      end: this.#start === undefined ? from + this.#end : this.#end,
       chunkBytes: Math.max(1, this.readableHighWaterMark),
     });
     return this.#chunks.next();

@@ -2,10 +2,12 @@
  * How the bytes of one open file are moved, whatever it was that asked for them: in pieces, in their turn, and from or into
  * memory that stays theirs until the I/O is over, which may be long after an abort has settled the promise.
  */
+import { fstatSync } from 'node:fs';
 import { constants } from 'node:os';
 import { AbortError, FileError } from '../base/file-error.js';
 import type { Vfd } from '../vfd/vfd.js';
 import { offAbort, onAbort } from './abort-listeners.js';
+import { descriptorOf } from './descriptors.js';
 import { bytesOf, type TransferArguments } from './file-arguments.js';
 import type { FileIo, FileOperation } from './file-io.js';
 import { Flights } from './flights.js';
@@ -44,7 +46,11 @@ export class FileTransfers {
   /** What has no position waits for what had none before. */
   #cursor: Promise<unknown> = Promise.resolve();
 
-  constructor(io: FileIo, buffers: IoBuffers, vfd: Vfd, alignment: number) {
+  /** Who owns this: kept by what is under way, for a file that nobody refers to is closed. */
+  readonly owner: object;
+
+  constructor(owner: object, io: FileIo, buffers: IoBuffers, vfd: Vfd, alignment: number) {
+    this.owner = owner;
     this.#io = io;
     this.#buffers = buffers;
     this.#vfd = vfd;
@@ -119,7 +125,7 @@ export class FileTransfers {
         if (isAborted) return;
         try {
           const moved = await this.#moveAll({ ...move, position: this.current, flights }, identity);
-          this.current += moved;
+          this.current = this.#isAppend(move) ? this.#size() : this.current + moved;
           resolve(moved);
         } catch (error) {
           reject(error instanceof Error ? error : new Error(String(error)));
@@ -129,9 +135,19 @@ export class FileTransfers {
     });
   }
 
+  /** To the end of the file, wherever it is meant to go. */
+  #isAppend({ operation }: Move): boolean {
+    return operation === 'write' && this.#vfd.appends;
+  }
+
+  #size(): number {
+    return fstatSync(descriptorOf(this.#io.context.vfds, this.#vfd)).size;
+  }
+
   #moveAll<T>(move: Move, result: (bytes: number) => T): Promise<T> {
-    const { operation, position, bytes, pinned } = move;
+    const { operation, bytes, pinned } = move;
     const { length } = bytes;
+    const position = this.#isAppend(move) ? 0 : move.position;
     if (length === 0) return Promise.resolve(result(0));
     if (operation === 'write' && (position % this.alignment !== 0 || length % this.alignment !== 0))
       return Promise.reject(this.#unaligned(position, length));

@@ -71,19 +71,24 @@ export function webWritable(file: StreamFile, options: WebWriteOptions): Writabl
   return new WritableStream(
     {
       async write(chunk: Uint8Array, controller) {
-        if (!((chunk as unknown) instanceof Uint8Array))
-          throw new TypeError('A stream to a file takes Uint8Arrays');
-        await file.write([chunk], position).catch(async (error: unknown) => {
+        try {
+          if (!((chunk as unknown) instanceof Uint8Array))
+            throw new TypeError('A stream to a file takes Uint8Arrays');
+          await file.write([chunk], position);
+        } catch (error) {
           controller.error(error);
           await close();
           throw error;
-        });
+        }
         if (position !== null) position += chunk.length;
       },
       close,
       abort: close,
     },
     // What is no bytes is told so when its turn comes.
-    { highWaterMark: WRITE_BUFFER_BYTES, size: (chunk) => (chunk as Partial<Uint8Array>).byteLength ?? 0 },
+    {
+      highWaterMark: WRITE_BUFFER_BYTES,
+      size: (chunk) => (chunk as Uint8Array | null | undefined)?.byteLength ?? 0,
+    },
   );
 }

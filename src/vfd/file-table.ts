@@ -10,7 +10,8 @@
  *
  * Who writes: `references` any thread (atomic; from 0 to 1 only under `lock`); everything else the holder
  * of `lock` while the entry has no references, published by storing the reference. `epoch` any thread
- * (atomic): raised when the file is unlinked or truncated, so that descriptor caches look again. A slot's
+ * (atomic): raised when the file is unlinked or truncated, so that descriptor caches look again. `syncFailures`
+ * likewise, by whoever completes an fsync that failed, before anybody syncs by the same descriptor again. A slot's
  * bit for an entry says that the slot has a reference: its own thread, and the supervisor once that has
  * ended. The bit is plain, and stands directly behind the operation that takes or drops the reference, or
  * with it in the critical section: a thread ends between calls' entries only (see shmem/slots.ts).
@@ -34,7 +35,17 @@ const PROBES = 32;
 
 const EntryLayout = declareLayout(
   'FileTableEntry',
-  { references: 1, generation: 1, epoch: 1, openFlags: 1, hash: 1, device: 2, inode: 2, path: PATH_WORDS },
+  {
+    references: 1,
+    generation: 1,
+    epoch: 1,
+    syncFailures: 1,
+    openFlags: 1,
+    hash: 1,
+    device: 2,
+    inode: 2,
+    path: PATH_WORDS,
+  },
   CACHE_LINE_WORDS,
 );
 const AT = EntryLayout.at;
@@ -204,6 +215,18 @@ export class FileTable {
     return this.#words.load(this.#base(entry) + AT.epoch);
   }
 
+  /** How often an fsync has failed, of whatever was this entry's file: to be compared. */
+  syncFailures(entry: number): number {
+    return entry === NO_ENTRY ? 0 : this.#words.load(this.#base(entry) + AT.syncFailures);
+  }
+
+  /** An fsync of the entry's file has failed: everybody who has that open is to know, however they opened it. */
+  raiseSyncFailures(entry: number): void {
+    if (entry === NO_ENTRY) return;
+    const { device, inode } = this.identity(entry);
+    this.#ofFile(device, inode, (base) => this.#words.add(base + AT.syncFailures, 1));
+  }
+
   /** The file was unlinked or truncated: cached descriptors must not be trusted. */
   raiseEpoch(entry: number): void {
     this.#words.add(this.#base(entry) + AT.epoch, 1);
@@ -215,10 +238,14 @@ export class FileTable {
    * too, which costs its users one more look.
    */
   raiseEpochsOf(device: bigint, inode: bigint): void {
+    this.#ofFile(device, inode, (base) => this.#words.add(base + AT.epoch, 1));
+  }
+
+  #ofFile(device: bigint, inode: bigint, raise: (base: number) => void): void {
     for (let entry = 0; entry < this.#region.count; entry++) {
       const base = this.#base(entry);
       if (getBig(this.#words, base + AT.inode) === inode && getBig(this.#words, base + AT.device) === device)
-        this.raiseEpoch(entry);
+        raise(base);
     }
   }
 

@@ -2,16 +2,21 @@
  * The FILE target: an I/O on any file, of any length. Its identity is an entry of the file table; the
  * position is kept too, for messages.
  */
+import { constants } from 'node:os';
 import type { AioCallback, AioTarget } from '../aio/callback.js';
 import type { IoHandle } from '../aio/handle.js';
 import { HandleFlag } from '../aio/operation.js';
 import { CallbackId, TargetId } from '../aio/ids.js';
-import { ResultStatus, type AioReturn } from '../aio/result.js';
+import { ResultStatus, type AioResult, type AioReturn } from '../aio/result.js';
 import { ReadFailedError, ShortReadError } from '../base/errors.js';
 import { FileError } from '../base/file-error.js';
 import { NO_ENTRY, type FileTable } from './file-table.js';
 import type { ReopenCache } from './reopen.js';
 import type { Vfd } from './vfd.js';
+
+const { EIO, ENOSPC, EDQUOT } = constants.errno;
+/** What fsync(2) says of writes that it did not make itself. */
+const WRITEBACK_ERRORS: ReadonlySet<number> = new Set([EIO, ENOSPC, EDQUOT]);
 
 /** Words of the target's data. The first two are the same for every target that is a file. */
 export const FileWord = {
@@ -101,7 +106,9 @@ export function fileWritev(table: FileTable): AioCallback {
   return {
     name: 'file_writev',
     ...holdingEntry(table),
-    completeShared: failOf(CallbackId.FILE_WRITEV),
+    completeShared: (_io, result) => {
+      failed(CallbackId.FILE_WRITEV, result);
+    },
     report: ({ description: path, errorData: errno, targetData }) =>
       new FileError('write', {
         path,
@@ -112,23 +119,24 @@ export function fileWritev(table: FileTable): AioCallback {
   };
 }
 
-/** Slot 0 of fsync and fdatasync of a FILE. */
+/** Slot 0 of fsync and fdatasync of a FILE. The kernel tells a descriptor once, and an I/O worker has one for all. */
 export function fileSync(table: FileTable): AioCallback {
   return {
     name: 'file_sync',
     ...holdingEntry(table),
-    completeShared: failOf(CallbackId.FILE_SYNC),
+    completeShared: (io, result) => {
+      if (WRITEBACK_ERRORS.has(-result.value)) table.raiseSyncFailures(io.targetWord(FileWord.ENTRY));
+      failed(CallbackId.FILE_SYNC, result);
+    },
     report: ({ description: path, errorData: errno }) => new FileError('fsync', { path, errno }),
   };
 }
 
-function failOf(reporter: number): Required<AioCallback>['completeShared'] {
-  return (_io, result) => {
-    if (result.value >= 0) return;
-    result.status = ResultStatus.ERROR;
-    result.reporter = reporter;
-    result.errorData = -result.value;
-  };
+function failed(reporter: number, result: AioResult): void {
+  if (result.value >= 0) return;
+  result.status = ResultStatus.ERROR;
+  result.reporter = reporter;
+  result.errorData = -result.value;
 }
 
 function fileReadError(result: AioReturn): Error {

@@ -105,7 +105,6 @@ export class VfdCache {
 
   /** As `open`, with any flags of open(2), and the mode of a file that is made. */
   openWith(path: string, openFlags: number, mode?: number): Vfd {
-    // Opening one would wait for somebody at its other end.
     if (isPipe(path)) throw notAFile(path);
     const fd = this.openKernel(path, openFlags, mode);
     const flags = reopenFlagsOf(openFlags);
@@ -219,12 +218,17 @@ export class VfdCache {
 
   /** Opens `path` if it still is the same file; -ENOENT when it is another. */
   openVerified(path: string, flags: number, device: bigint, inode: bigint): number {
+    if (isPipe(path)) return -ENOENT;
     const fd = this.openKernel(path, flags);
     if (fd < 0) return fd;
-    const stat = fstatSync(fd, { bigint: true });
-    if (stat.dev === device && stat.ino === inode) return fd;
-    this.#closeKernel(fd);
-    return -ENOENT;
+    let isSame = false;
+    try {
+      const stat = fstatSync(fd, { bigint: true });
+      isSame = stat.dev === device && stat.ino === inode;
+    } finally {
+      if (!isSame) this.#closeKernel(fd);
+    }
+    return isSame ? fd : -ENOENT;
   }
 
   #closeKernel(fd: number): void {
@@ -237,7 +241,7 @@ export class VfdCache {
   }
 }
 
-/** What stat(2) cannot say of a path, open(2) does. */
+/** Opening one would wait for somebody at its other end. What stat(2) cannot say of a path, open(2) does. */
 function isPipe(path: string): boolean {
   try {
     return statSync(path, { throwIfNoEntry: false })?.isFIFO() === true;

@@ -85,7 +85,7 @@ describe('settings', () => {
     [{ ioMaxCombineLimit: '2MB' }, /ioMaxCombineLimit \(8kB \.\. 1024kB\)/],
     [{ sharedBuffers: '64kB' }, /sharedBuffers \(128kB \.\. /],
     [{ tempBuffers: '792kB' }, /tempBuffers \(800kB \.\. 4194304kB\)/],
-    [{ ioMemory: 0 }, /ioMemory \(8kB \.\. /],
+    [{ ioMemory: 0 }, /ioMemory \(16kB \.\. /],
     [{ maxBackends: 223 }, /maxBackends \(1 \.\. 222\)/],
     [{ maxFilesPerProcess: 63 }, /maxFilesPerProcess \(64 \.\. /],
     [{ effectiveIoConcurrency: 1001 }, /effectiveIoConcurrency \(0 \.\. 1000\)/],

@@ -6,11 +6,13 @@ import { constants, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { after, before, describe, it } from 'node:test';
+import { attachInstance } from '../../src/index.js';
 import type { FileHandle } from '../../src/file/file-handle.js';
 import type { Backend } from '../../src/instance/backend.js';
 import { alwaysPunt } from '../../testing/always-punt.js';
 import { directIoMissing } from '../../testing/direct-io.js';
 import { holdIo, Injection } from '../../testing/injection.js';
+import { supportedMethods } from '../../src/index.js';
 import { forEachMethod, openRig, withRig, type Rig } from '../../testing/instances.js';
 import { leaksOf } from '../../testing/leaks.js';
 import { seededRandom } from '../../testing/random.js';
@@ -108,6 +110,17 @@ const scenarios: Record<string, (open: Open, path: string) => Promise<unknown>> 
     const { bytesRead } = await file.read(Buffer.alloc(100), 0, 100, 0);
     await file.close();
     return [readFileSync(path, 'utf8'), bytesRead];
+  },
+  'reads behind what it has appended': async (open, path) => {
+    writeFileSync(path, TEXT);
+    const file = await open(path, 'a+');
+    const seen: unknown[] = [(await file.read(Buffer.alloc(3))).buffer.toString()];
+    await file.write('XYZ');
+    seen.push((await file.read(Buffer.alloc(10))).bytesRead);
+    await file.writev([Buffer.from('1'), Buffer.from('2')]);
+    seen.push((await file.read(Buffer.alloc(10))).bytesRead);
+    await file.close();
+    return [...seen, readFileSync(path, 'utf8')];
   },
   'truncates, and says what is there': async (open, path) => {
     writeFileSync(path, TEXT);
@@ -326,6 +339,29 @@ forEachMethod((ioMethod) => {
     await assert.rejects(file.sync(), failure);
     await assert.rejects(file.datasync(), failure);
     await assert.rejects(file.sync(), failure);
+  });
+
+  it('a failed fsync is one of all who have the file open: the kernel tells it once', async () => {
+    const path = fresh();
+    const other = await attachInstance(rig.instance.handle);
+    const handles = [
+      await backend.openFile(path, 'w'),
+      await backend.openFile(path, 'a'),
+      await other.openFile(path),
+    ];
+    await using bystander = await backend.openFile(fresh(), 'w');
+    await Promise.all(handles.map((file) => file.sync()));
+    injection.answer(-EIO, { times: 1 });
+    for (const file of handles) await assert.rejects(file.sync(), { name: 'FileError', code: 'EIO', path });
+    await assert.rejects((handles[1] as FileHandle).datasync(), {
+      code: 'EIO',
+      hint: /others/,
+    });
+    await bystander.sync();
+    await using again = await backend.openFile(path, 'a');
+    await again.sync(); // what the kernel has forgotten it cannot tell
+    for (const file of handles) await file.close();
+    await other.close();
   });
 
   it('hundreds at once, with few handles', async () => {
@@ -627,6 +663,61 @@ forEachMethod((ioMethod) => {
     });
   });
 });
+
+for (const ioMethod of supportedMethods())
+  it(`${ioMethod}: a file that nobody refers to but what it is doing is not closed; signals are forgotten`, () => {
+    const index = new URL('../../src/index.js', import.meta.url).href;
+    const program = `
+      import { createInstance } from '${index}';
+      const log = ({ message }) => console.log(message);
+      const instance = await createInstance({ ioMethod: '${ioMethod}', log, ioMemory: '64kB' });
+      const { backend } = instance;
+      const path = process.execPath;
+      const ranges = Array.from({ length: 3000 }, (_, at) => ({ position: at * 4096, length: 4096 }));
+      const big = () => Buffer.alloc(2 ** 23);
+      const doings = [
+        async (file) => (await file.readMany(ranges)).length,
+        async (file) => (await file.read(big(), 0, undefined, 0)).bytesRead,
+        async (file) => (await file.read(big())).bytesRead,
+        async (file) => (await file.readv([big(), big()])).bytesRead,
+        async (file) => (await new Response(file.readableWebStream({ end: 2 ** 22 })).arrayBuffer()).byteLength,
+      ];
+      for (const doing of doings) {
+        let over = false;
+        const collect = () => { globalThis.gc(); if (!over) setImmediate(collect); };
+        const done = backend.openFile(path).then(doing);
+        collect();
+        console.log(await done > 0 ? 'done' : 'nothing');
+        over = true;
+      }
+      const lasting = new AbortController();
+      const signals = [];
+      const file = await backend.openFile(path);
+      for (let times = 0; times < 50; times++) {
+        const signal = AbortSignal.any([lasting.signal]);
+        signals.push(new WeakRef(signal));
+        await file.read(Buffer.alloc(10), { position: 0, signal });
+      }
+      const kept = () => signals.filter((each) => each.deref() !== undefined).length;
+      for (let turns = 0; turns < 50 && kept() > 1; turns++) {
+        await new Promise(setImmediate);
+        globalThis.gc();
+      }
+      console.log(kept() > 1 ? 'signals are kept' : 'signals are gone');
+      await file.close();
+      process.exit();`;
+    const args = ['--expose-gc', '--input-type=module', '--eval', program];
+    const { stdout, status, stderr } = spawnSync(process.execPath, args, {
+      encoding: 'utf8',
+      timeout: 50_000,
+    });
+    assert.equal(status, 0, stderr);
+    const lines = stdout
+      .trim()
+      .split('\n')
+      .filter((line) => !line.includes('was never closed'));
+    assert.deepEqual(lines, [...Array<string>(5).fill('done'), 'signals are gone']);
+  });
 
 it('a file that nothing refers to any more is closed, with a warning that says where it was opened', () => {
   // In a process of its own: only there is it certain that nobody else refers to it.

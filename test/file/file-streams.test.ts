@@ -2,7 +2,15 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import * as nodeFs from 'node:fs';
-import { appendFileSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  appendFileSync,
+  existsSync,
+  mkdtempSync,
+  promises as fs,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { constants, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Readable, Writable } from 'node:stream';
@@ -327,7 +335,12 @@ forEachMethod((ioMethod) => {
     writeFileSync(path, TEXT);
     const file = await backend.openFile(path, 'r+');
     await file.read(Buffer.alloc(3), 0, 3);
-    assert.equal(await textOf(file.createReadStream({ end: 9, autoClose: false })), 'defghij');
+    const theirs = await fs.open(path);
+    await theirs.read(Buffer.alloc(3), 0, 3);
+    const expected = await textOf(theirs.createReadStream({ end: 6, autoClose: false }));
+    assert.equal(expected, 'defghij', 'without a start, Node counts the end from where it begins');
+    await theirs.close();
+    assert.equal(await textOf(file.createReadStream({ end: 6, autoClose: false })), expected);
     assert.equal((await file.read(Buffer.alloc(2), 0, 2)).buffer.toString(), 'kl');
     const writing = file.createWriteStream({ autoClose: false });
     await new Promise((resolve) => writing.end('..', () => resolve(null)));
@@ -337,6 +350,33 @@ forEachMethod((ioMethod) => {
     const writeOnly = await backend.openFile(path, 'a');
     await assert.rejects(textOf(writeOnly.createReadStream()), { code: 'EBADF' });
     assert.ok(writeOnly.isClosed);
+  });
+
+  it('that is destroyed while it reads, and may not close its file, says nothing of that', async () => {
+    const path = fresh();
+    writeFileSync(path, TEXT);
+    await using file = await backend.openFile(path);
+    const stream = file.createReadStream({ autoClose: false });
+    const events = eventsOf(stream);
+    stream.once('open', () => {
+      stream.read(0);
+      queueMicrotask(() => stream.destroy());
+    });
+    assert.deepEqual(
+      (await events).filter((event) => JSON.stringify(event).includes('rror')),
+      [],
+    );
+  });
+
+  it('a web stream that is given no bytes closes its file, if it is to', async () => {
+    for (const chunk of ['text', null, 5]) {
+      const file = await backend.openFile(fresh(), 'w');
+      const writer = file.writableWebStream({ autoClose: true }).getWriter();
+      writer.closed.catch(() => undefined);
+      await assert.rejects(writer.write(chunk as never), TypeError);
+      await assert.rejects(writer.write(Buffer.from('x')), TypeError);
+      assert.ok(file.isClosed);
+    }
   });
 
   it('as web streams', async () => {

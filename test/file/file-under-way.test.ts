@@ -8,7 +8,7 @@ import { after, before, describe, it } from 'node:test';
 import { ResourceExhaustedError, type IoBuffer } from '../../src/index.js';
 import { directIoMissing } from '../../testing/direct-io.js';
 import { holdIo, Injection } from '../../testing/injection.js';
-import { forEachMethod, withRig } from '../../testing/instances.js';
+import { forEachMethod, openRig, withRig } from '../../testing/instances.js';
 import { untilTrue } from '../../testing/turns.js';
 
 const TEXT = 'abcdefghijklmnopqrstuvwxyz';
@@ -267,6 +267,49 @@ forEachMethod((ioMethod) => {
         await assert.rejects(file.sync(), { ...failure, syscall: 'open' });
       }
       assert.equal(backend.files.ioMemory.unitsInUse, 0);
+    });
+  });
+
+  it('whose path leads to a pipe by now: nobody waits for its other end', async () => {
+    await withRig(options, async ({ backend }) => {
+      const path = fresh();
+      writeFileSync(path, TEXT);
+      await using file = await backend.openFile(path);
+      backend.files.vfds.closeDescriptors();
+      rmSync(path);
+      execFileSync('mkfifo', [path]);
+      await assert.rejects(file.read(Buffer.alloc(5), 0, 5, 0), { code: 'ENOENT' });
+    });
+  });
+
+  it('when a submission fails, each of its reads is told', async () => {
+    const rig = await openRig(options);
+    const { backend } = rig;
+    const path = fresh();
+    writeFileSync(path, TEXT);
+    const file = await backend.openFile(path);
+    backend.aio.ops.submit = () => {
+      throw new Error('no submission');
+    };
+    const reads = Array.from({ length: 5 }, () => file.read(Buffer.alloc(5), 0, 5, 0));
+    const settled = await Promise.allSettled(reads);
+    if (mayBeHeld)
+      for (const { reason } of settled as { reason?: Error }[]) assert.match(String(reason), /no submission/);
+    await file.close().catch(() => undefined); // it may say that the instance has crashed
+    await rig.close().catch(() => undefined);
+  });
+
+  it('with the least memory there can be, past the page cache', { skip: directIoMissing() }, async () => {
+    await withRig({ ...options, ioMemory: '16kB' }, async ({ backend }) => {
+      const path = fresh();
+      const content = Buffer.from(Array.from({ length: 50_001 }, (_, at) => at % 251));
+      writeFileSync(path, content);
+      await using file = await backend.openFile(path, { direct: true });
+      const { buffer, bytesRead } = await file.read(Buffer.alloc(45_000), 0, 45_000, 4097);
+      assert.deepEqual([bytesRead, buffer], [45_000, content.subarray(4097, 49_097)]);
+      const [many] = await file.readMany([{ position: 1, length: 50_100 }]);
+      assert.deepEqual(many, content.subarray(1));
+      assert.throws(() => backend.allocateIoBuffer(1), { code: 'ERR_PGAIO_EXHAUSTED' });
     });
   });
 
