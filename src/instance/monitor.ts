@@ -23,11 +23,16 @@ export class Monitor {
   #closing: Promise<void> | null = null;
   readonly #onExit = (): void => removeSocket(this.path, this.#inode);
 
-  private constructor(path: string, inode: bigint, thread: Worker) {
+  private constructor(path: string, inode: bigint, thread: Worker, log: LogSink) {
     this.path = path;
     this.#inode = inode;
     this.#thread = thread;
-    this.#ended = new Promise((resolve) => thread.once('exit', () => resolve()));
+    this.#ended = new Promise((resolve) => {
+      thread.once('exit', () => {
+        if (this.#closing === null) this.#endedEarly(log);
+        resolve();
+      });
+    });
     process.once('exit', this.#onExit);
   }
 
@@ -39,11 +44,18 @@ export class Monitor {
     try {
       const inode = await listening(thread, absolute, log);
       thread.unref(); // to be looked at does not keep a program
-      return new Monitor(absolute, inode, thread);
+      return new Monitor(absolute, inode, thread, log);
     } catch (error) {
       await thread.terminate();
       throw error;
     }
+  }
+
+  /** Nobody listens any more. */
+  #endedEarly(log: LogSink): void {
+    process.removeListener('exit', this.#onExit);
+    removeSocket(this.path, this.#inode);
+    log({ level: 'warning', message: `the monitor at "${this.path}" has ended, and can be opened again` });
   }
 
   /** Ends all connections and removes the socket. */

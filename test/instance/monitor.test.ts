@@ -14,6 +14,7 @@ import {
 import { connect, createServer, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { createInterface, type Interface } from 'node:readline';
+import type { Worker } from 'node:worker_threads';
 import { after, before, describe, it } from 'node:test';
 import { MonitorError, type Snapshot } from '../../src/index.js';
 import { openRig, withRig, type Rig } from '../../testing/instances.js';
@@ -195,6 +196,29 @@ describe('a monitor', () => {
       socket.setEncoding('utf8').once('data', (text) => { console.log(JSON.parse(text).pid); socket.destroy(); });`;
     const { stdout } = spawnSync(process.execPath, ['-e', program], { encoding: 'utf8' });
     assert.equal(stdout, `${process.pid}\n`);
+  });
+
+  it('whose thread ends says so, leaves nothing behind, and is opened again', async () => {
+    await withRig({ ioMethod: 'sync' }, async (own) => {
+      const { instance } = own;
+      const started = once(process, 'worker') as Promise<[Worker]>;
+      const monitor = await instance.openMonitor(place('i'));
+      const [thread] = await started;
+      const reader = new Reader(monitor.path);
+      await reader.next();
+      assert.ok(instance.backend.statistics.isTiming);
+      const closed = once(reader.socket, 'close');
+      await thread.terminate();
+      await closed;
+      assert.equal(existsSync(monitor.path), false);
+      assert.match(own.warnings.join(), /the monitor at ".*i" has ended, and can be opened again/);
+      assert.ok(!instance.backend.statistics.isTiming, 'clocks are read for nobody');
+      await using again = await instance.openMonitor(place('i'));
+      const other = new Reader(again.path);
+      await other.next();
+      await other.end();
+      await monitor.close();
+    });
   });
 
   it('is closed with its instance', async () => {
