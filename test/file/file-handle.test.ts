@@ -676,11 +676,12 @@ for (const ioMethod of supportedMethods())
       const ranges = Array.from({ length: 3000 }, (_, at) => ({ position: at * 4096, length: 4096 }));
       const big = () => Buffer.alloc(2 ** 23);
       const doings = [
-        async (file) => (await file.readMany(ranges)).length,
-        async (file) => (await file.read(big(), 0, undefined, 0)).bytesRead,
-        async (file) => (await file.read(big())).bytesRead,
-        async (file) => (await file.readv([big(), big()])).bytesRead,
-        async (file) => (await new Response(file.readableWebStream({ end: 2 ** 22 })).arrayBuffer()).byteLength,
+        (file) => file.readMany(ranges).then(({ length }) => length),
+        (file) => file.read(big(), 0, undefined, 0).then(({ bytesRead }) => bytesRead),
+        (file) => file.read(big()).then(({ bytesRead }) => bytesRead),
+        (file) => file.readv([big(), big()]).then(({ bytesRead }) => bytesRead),
+        (file) =>
+          new Response(file.readableWebStream({ end: 2 ** 22 })).arrayBuffer().then(({ byteLength }) => byteLength),
       ];
       for (const doing of doings) {
         let over = false;
